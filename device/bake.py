@@ -1,0 +1,200 @@
+"""Baking: a preset's whole pad, decoded at the wanted pitches, becomes a bank."""
+
+import contextlib
+import fcntl
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from device import console
+from device.bank import FULL_SCALE, GRIDS, Bank
+from device.errors import TetradError
+from device.preset import FRAMES, NOTE_SAMPLES, SAMPLE_RATE_HZ, Preset
+
+GRID = 5  # cells a side: a crossfade half-way between them is 0.4 dB log-mel from the exact decode
+
+
+class Decoder(Protocol):
+    """From embeddings to sound. For several jobs it must be picklable (one is opened in each process)."""
+
+    @property
+    def id(self) -> str: ...
+
+    def decode(self, embeddings: np.ndarray, pitch: int) -> np.ndarray:
+        """float32 [notes, frames, 16] -> float32 [notes, frames * 512]"""
+        ...
+
+
+def bake(preset: Preset, decoder: Decoder, directory: Path | str, pitches: Sequence[int] | None = None,
+         grid: int = GRID, progress: Callable[[int], None] | None = None, jobs: int = 1) -> Bank:
+    """Decodes the pad at `pitches` (the preset's unless given), in their order, and returns the bank in `directory`.
+
+    What the folder holds already of the same preset, decoder and grid is kept, so a stopped baking is completed, to
+    the same bytes. A bank of anything else, or a damaged one, is replaced: it can be baked again at any time.
+    `progress` is called with each pitch that was decoded; `jobs` processes decode. Raises TetradError.
+    """
+    wanted = list(dict.fromkeys(preset.pitches if pitches is None else pitches))
+    if not wanted or not all(0 <= pitch <= 127 for pitch in wanted):
+        raise TetradError(f"the pitches to bake are MIDI pitches, 0 to 127, at least one, not {wanted}")
+    if not GRIDS[0] <= grid <= GRIDS[1]:
+        raise TetradError(f"a grid has {GRIDS[0]} to {GRIDS[1]} cells a side, not {grid}")
+    try:
+        Path(directory).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TetradError(f"cannot make the bank {directory}: {error.strerror or error}") from error
+    with _alone(Path(directory)):
+        bank = _kept(preset, decoder, Path(directory), grid)
+        if bank is None:
+            bank = Bank.create(directory, preset.digest, decoder.id, grid, NOTE_SAMPLES)
+        bank.clean()
+        missing = remaining(preset, decoder, directory, wanted, grid)
+        with contextlib.closing(_decoded(preset, decoder, missing, grid, jobs)) as tables:
+            for pitch, table in zip(missing, tables, strict=True):
+                bank = bank.store(pitch, table)  # in this process alone: it is the one that holds the lock
+                if progress:
+                    progress(pitch)
+    return bank
+
+
+def remaining(preset: Preset, decoder: Decoder, directory: Path | str, pitches: Iterable[int], grid: int) -> list[int]:
+    """Those of the pitches that the folder does not hold of this preset, decoder and grid, in their order."""
+    bank = _kept(preset, decoder, Path(directory), grid)
+    valid = {} if bank is None else bank.valid
+    return [pitch for pitch in dict.fromkeys(pitches) if pitch not in valid or not valid[pitch].all()]
+
+
+def _kept(preset: Preset, decoder: Decoder, directory: Path, grid: int) -> Bank | None:
+    """The folder's bank, where it is whole and of the same making."""
+    try:
+        bank = Bank.open(directory)
+    except TetradError:  # none, or one to be made anew
+        return None
+    same = (bank.preset, bank.decoder, bank.grid, bank.samples) == (preset.digest, decoder.id, grid, NOTE_SAMPLES)
+    return bank if same else None
+
+
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Keeps other bakings out of the folder. The lock goes with the process, however that ends."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise TetradError(f"the bank {directory} is being baked by another process: wait for it") from error
+    finally:
+        os.close(descriptor)
+
+
+def decode_pad(preset: Preset, decoder: Decoder, pitch: int, grid: int) -> np.ndarray:
+    """All cells of a pitch, int16 [grid (y), grid (x), NOTE_SAMPLES]. Raises TetradError where they are no sound."""
+    cells = preset.cells(pitch, grid).reshape(grid * grid, FRAMES, -1)
+    sound = decoder.decode(cells, pitch)  # (G * G, N)
+    if sound.shape != (grid * grid, NOTE_SAMPLES) or not np.isfinite(sound).all():
+        raise TetradError(f"the decoder {decoder.id} gives NaN or {list(sound.shape)} samples at pitch {pitch}: "
+                          "give another decoder")
+    levels = np.clip(np.rint(sound * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
+    return levels.astype(np.int16).reshape(grid, grid, NOTE_SAMPLES)
+
+
+def _decoded(preset: Preset, decoder: Decoder, pitches: Sequence[int], grid: int,
+             jobs: int) -> Generator[np.ndarray, None, None]:
+    """The pads of the pitches, in their order, each decoded when a process is free."""
+    if jobs <= 1 or len(pitches) <= 1:
+        yield from (decode_pad(preset, decoder, pitch, grid) for pitch in pitches)
+        return
+    # Spawned, not forked: an interpreter's threads do not live through a fork, and a lock would be inherited
+    pool = ProcessPoolExecutor(min(jobs, len(pitches)), multiprocessing.get_context("spawn"),
+                               _start_worker, (preset, decoder, grid))
+    try:
+        yield from pool.map(_work, pitches)
+    except BrokenProcessPool as error:
+        raise TetradError("a decoding process died, for lack of memory perhaps: bake again with --jobs 1, "
+                          "what is done is kept") from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_task: tuple[Preset, Decoder, int]  # what a worker process decodes, set when it starts
+
+
+def _start_worker(preset: Preset, decoder: Decoder, grid: int) -> None:
+    global _task
+    _task = preset, decoder, grid
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A killed parent ends nobody: without this a worker would wait for its next pitch for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _work(pitch: int) -> np.ndarray:
+    preset, decoder, grid = _task
+    return decode_pad(preset, decoder, pitch, grid)
+
+
+def pitch_list(argument: str) -> list[int]:
+    """`36,40,48:84:2` of a command line: pitches and ranges first:last[:step], as argparse's type."""
+    found: list[int] = []
+    try:
+        for part in argument.split(","):
+            first, *rest = map(int, part.split(":"))
+            last, step = (*rest, 1)[:2] if rest else (first, 1)
+            if len(rest) > 2 or step < 1 or not 0 <= first <= last <= 127:
+                raise ValueError(part)
+            found.extend(range(first, last + 1, step))
+    except ValueError as error:
+        raise ArgumentTypeError(f"{argument!r} is not MIDI pitches such as 36,40 or 36:84:4") from error
+    return found
+
+
+def bake_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
+    parser.add_argument("preset", type=Path, help="a preset, P.tetrad")
+    parser.add_argument("--out", required=True, type=Path, metavar="BANK",
+                        help="the bank's folder; what it holds of this preset is kept, a bank of another is replaced")
+    parser.add_argument("--decoder", type=Path, help="a decoder instead of the shipped one")
+    parser.add_argument("--pitches", type=pitch_list, help="such as 36:84:4 (the preset's)")
+    parser.add_argument("--grid", type=int, default=GRID, help=f"cells a side of the pad ({GRID})")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (one a core)")
+    console.add_json_option(parser)
+
+    def run(args: Namespace) -> None:
+        from device.decoder import Decoder as LiteDecoder
+
+        preset, decoder = Preset.read(args.preset), LiteDecoder(args.decoder)
+        if preset.decoder not in ("", decoder.id):
+            print(f"tetrad: {args.preset} was made for decoder {preset.decoder}, this is {decoder.id}: "
+                  "it may sound otherwise", file=sys.stderr)
+        pitches = args.pitches or preset.pitches
+        console.report(args, timed_bake(preset, decoder, args.out, pitches, args.grid, args.jobs))
+    return run
+
+
+def timed_bake(preset: Preset, decoder: Decoder, directory: Path, pitches: Sequence[int], grid: int,
+               jobs: int) -> dict[str, object]:
+    """Bakes with a progress bar; gives the number of decoded notes (cells), their length, and the time it took."""
+    missing = remaining(preset, decoder, directory, pitches, grid)
+    start = time.perf_counter()
+    with console.progress("decoding", len(missing)) as bar:
+        bank = bake(preset, decoder, directory, pitches, grid, lambda _: bar.advance(), jobs)
+    wall_s = time.perf_counter() - start
+    notes = len(missing) * grid * grid
+    audio_s = notes * NOTE_SAMPLES / SAMPLE_RATE_HZ
+    return {"bank": str(directory), "pitches": list(bank.pitches), "grid": grid, "jobs": jobs, "notes": notes,
+            "audio_s": audio_s, "wall_s": wall_s, "x_realtime": audio_s / wall_s}

@@ -1,0 +1,95 @@
+"""Embeddings to sound: the int8 student (LiteRT), then harmonics and noise on the host."""
+
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from device import conditioning, console, files, litert, synth
+from device.corner import read_embedding
+from device.errors import TetradError
+from device.preset import DIMENSIONS, FRAMES, SAMPLE_RATE_HZ
+
+FACTORY_DECODER = Path(__file__).parent / "factory" / "decoder.tflite"
+
+
+class Decoder:
+    """The decoder of one file; the shipped one unless a path is given."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        rows = (1, conditioning.ROWS, conditioning.COLUMNS)
+        self._model = litert.Model(path or FACTORY_DECODER, (*rows, conditioning.CHANNELS), (*rows, synth.CONTROLS))
+        if not self._model.is_quantized:
+            raise TetradError(f"{self._model.path}: not int8; make it with `tetrad quantize`")
+        self.path, self.id = self._model.path, self._model.id
+        # An int8 control is one of 256 levels: looked up instead of computed. Rolled, since -128 is index 128.
+        self._levels = np.roll(synth.level(np.maximum(self._model.output_values, 0)), 128)
+
+    def __reduce__(self) -> tuple[type["Decoder"], tuple[Path]]:
+        return Decoder, (self.path,)  # an interpreter cannot cross to another process, its file can
+
+    def levels(self, embedding: np.ndarray, pitch: float) -> np.ndarray:
+        """Embedding [frames, 16] -> levels float32 [8 frames, CONTROLS] of harmonics and bands."""
+        track = conditioning.channels(embedding, pitch)
+        tensors = self._model.quantize(conditioning.to_tensors(track))
+        controls = np.concatenate([self._model.run(t[None]).copy() for t in tensors])
+        return self._levels[conditioning.from_tensors(controls, len(track)).view(np.uint8)]
+
+    def decode(self, embeddings: np.ndarray, pitch: float) -> np.ndarray:
+        """Embeddings float32 [notes, frames, 16] at one MIDI pitch -> audio float32 [notes, 512 frames], 16 kHz."""
+        return synth.synthesize(np.stack([self.levels(e, pitch) for e in embeddings]), pitch)
+
+
+def write_wav(path: Path, audio: np.ndarray, rate_hz: int) -> None:
+    """16-bit WAV of float audio [samples] or [samples, channels], whole or not at all; beyond full scale is clipped."""
+    with files.atomic(path) as file:
+        soundfile.write(file, np.clip(audio, -1, 1), rate_hz, subtype="PCM_16", format="WAV")
+
+
+def decode_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
+    parser.add_argument("embedding", type=Path, metavar="EMB.npy", help="float32 [frames, 16]")
+    parser.add_argument("--pitch", type=float, required=True, help="MIDI pitch, fractions allowed")
+    parser.add_argument("--out", type=Path, required=True, help="WAV, 16 kHz mono")
+    parser.add_argument("--decoder", type=Path, help="decoder.tflite of one's own instead of the shipped one")
+    console.add_json_option(parser)
+
+    def run(args: Namespace) -> None:
+        if not 0 <= args.pitch <= 127:
+            raise TetradError(f"--pitch {args.pitch:g} is no MIDI pitch: give 0 to 127")
+        audio = Decoder(args.decoder).decode(read_embedding(args.embedding)[None], args.pitch)[0]
+        write_wav(args.out, audio, SAMPLE_RATE_HZ)
+        console.report(args, {"wav": str(args.out), "seconds": len(audio) / SAMPLE_RATE_HZ,
+                              "peak": float(np.abs(audio).max())})
+
+    return run
+
+
+def bench_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
+    parser.add_argument("--notes", type=int, default=40, help="notes of 4 s to decode, each at a pitch of its own")
+    parser.add_argument("--decoder", type=Path, help="decoder.tflite of one's own instead of the shipped one")
+    console.add_json_option(parser)
+
+    def run(args: Namespace) -> None:
+        decoder = Decoder(args.decoder)
+        random = np.random.default_rng(0)
+        embeddings = np.repeat(random.standard_normal((args.notes, 1, DIMENSIONS)), FRAMES, axis=1).astype(np.float32)
+        decoder.decode(embeddings[:1], 60.0)
+        times_s = {"network": 0.0, "all": 0.0}
+        for i, embedding in enumerate(embeddings):
+            pitch = 36 + i % 49
+            start_s = time.perf_counter()
+            levels = decoder.levels(embedding, pitch)
+            network_s = time.perf_counter()
+            synth.synthesize(levels[None], pitch)
+            times_s["network"] += network_s - start_s
+            times_s["all"] += time.perf_counter() - start_s
+        seconds = args.notes * FRAMES * 512 / SAMPLE_RATE_HZ
+        console.report(args, {
+            "x_realtime": seconds / times_s["all"], "network_x_realtime": seconds / times_s["network"],
+            "threads": 1, "model": f"{decoder.path.name} {decoder.id}", "audio_s": seconds,
+        })
+
+    return run

@@ -1,0 +1,60 @@
+"""A LiteRT file of one input and one output, run on one thread."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from device import files
+from device.errors import TetradError
+
+try:
+    from ai_edge_litert.interpreter import Interpreter
+except ImportError:  # the older runtime, where libedgetpu asks for it; the same class
+    from tflite_runtime.interpreter import Interpreter
+
+MAX_MODEL_BYTES = 64 << 20  # eight times what an Edge TPU holds
+ID_DIGITS = 16  # of the SHA-256: enough to tell decoders apart, short enough to read out
+
+
+class Model:
+    """Checked when it is loaded: what does not have the given shapes is refused."""
+
+    def __init__(self, path: Path, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> None:
+        data = files.read_whole(path, MAX_MODEL_BYTES)
+        self.path = path
+        self.id = hashlib.sha256(data).hexdigest()[:ID_DIGITS]
+        try:
+            if data[4:8] != b"TFL3":
+                raise ValueError("no TFL3 mark")
+            self._interpreter = Interpreter(model_content=data, num_threads=1)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            first = str(error).splitlines()[0]
+            raise TetradError(f"{path}: no LiteRT model ({first}); copy it again, or run `tetrad quantize`") from error
+        (self._input,), (self._output,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        shapes = tuple(self._input["shape"]), tuple(self._output["shape"])
+        if shapes != (input_shape, output_shape):
+            raise TetradError(f"{path}: takes {shapes[0]} to {shapes[1]}, not {input_shape} to {output_shape}; "
+                              "it is a model for something else, or for another version")
+
+    @property
+    def is_quantized(self) -> bool:
+        return bool(self._input["dtype"] == np.int8 and self._output["dtype"] == np.int8)
+
+    @property
+    def output_values(self) -> np.ndarray:
+        """What the 256 int8 outputs mean, float32 [256], from -128 on."""
+        scale, zero = self._output["quantization"]
+        return ((np.arange(-128, 128) - zero) * scale).astype(np.float32)
+
+    def quantize(self, x: np.ndarray) -> np.ndarray:
+        """Float input -> int8 by the input's scale, saturating."""
+        scale, zero = self._input["quantization"]
+        return np.clip(np.rint(x / scale) + zero, -128, 127).astype(np.int8)
+
+    def run(self, x: np.ndarray) -> np.ndarray:
+        """One invocation. The result is a view that the next one overwrites."""
+        self._interpreter.set_tensor(self._input["index"], x)
+        self._interpreter.invoke()
+        return np.asarray(self._interpreter.tensor(self._output["index"])())

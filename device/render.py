@@ -1,0 +1,192 @@
+"""A song through the box's own engine, offline, to WAV. What it takes of a MIDI file stands in song.py."""
+
+import os
+import sys
+import time
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import ceil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import soundfile
+
+from device import _engine, console, files
+from device.bake import GRID, bake, remaining
+from device.bank import Bank
+from device.errors import TetradError
+from device.preset import Preset, Synth
+from device.song import CENTRE, DRUM_CHANNEL, Event, knob_path, read_knobs, song_events
+
+RATE_HZ = 48_000
+POLYPHONY = 32
+BLOCK_FRAMES = 1_024
+MAX_TAIL_S = 30.0  # after the last event
+
+
+def start_engine(bank: Bank, synth: Synth, rate_hz: int = RATE_HZ, polyphony: int = POLYPHONY) -> _engine.Engine:
+    """An engine that plays the pitches of which every cell is there. Raises TetradError where there is none."""
+    pitches = [pitch for pitch in bank.pitches if bank.valid[pitch].all()]
+    if not pitches:
+        raise TetradError(f"the bank {bank.directory} holds no whole pitch: `tetrad bake` it")
+    try:
+        engine = _engine.Engine(rate_hz, polyphony)
+    except ValueError as error:
+        raise TetradError(f"the engine cannot be made so: {error}") from error
+    engine.set_bank(pitches, [bank.table(pitch) for pitch in pitches])
+    for parameter, value in ((_engine.ATTACK_MS, synth.attack_ms), (_engine.DECAY_MS, synth.decay_ms),
+                             (_engine.SUSTAIN_LEVEL, synth.sustain), (_engine.RELEASE_MS, synth.release_ms)):
+        engine.send(0, _engine.PARAMETER, key=parameter, a=value)
+    engine.send(0, _engine.BLEND, a=CENTRE[0], b=CENTRE[1])
+    return engine
+
+
+def play(engine: _engine.Engine, events: Iterable[Event], rate_hz: int) -> Iterator[np.ndarray]:
+    """What the engine plays of the events, until it is silent, in blocks float32 [frames, 2]; each is a new array.
+
+    Knob moves after the last other event do not make it longer. At most 30 s follow the last event.
+    """
+    ordered = sorted(events, key=lambda event: event.time_s)
+    while ordered and ordered[-1].kind == _engine.BLEND:
+        ordered.pop()
+    now = 0
+    for event in ordered:
+        frame = round(event.time_s * rate_hz)
+        yield from _blocks(engine, frame - now)
+        now = max(now, frame)
+        if not engine.send(0, *event[1:]):
+            engine.render(np.empty((0, 2), np.float32))  # makes room
+            engine.send(0, *event[1:])
+    engine.render(np.empty((0, 2), np.float32))
+    for _ in range(ceil(MAX_TAIL_S * rate_hz / BLOCK_FRAMES)):
+        if engine.meters()["voices"] == 0:
+            break
+        yield from _blocks(engine, BLOCK_FRAMES)
+    engine.send(0, _engine.ALL_SOUND_OFF)
+    yield from _blocks(engine, BLOCK_FRAMES)  # the last 3 ms of what was cut
+
+
+def _blocks(engine: _engine.Engine, frames: int) -> Iterator[np.ndarray]:
+    while frames > 0:
+        block = np.empty((min(frames, BLOCK_FRAMES), 2), np.float32)
+        engine.render(block)
+        frames -= len(block)
+        yield block
+
+
+def render(events: Iterable[Event], bank: Bank, synth: Synth, rate_hz: int = RATE_HZ,
+           polyphony: int = POLYPHONY) -> np.ndarray:
+    """The events as the engine plays them from a bank, until it is silent: float32 [frames, 2], |sample| <= 1."""
+    engine = start_engine(bank, synth, rate_hz, polyphony)
+    return np.concatenate(list(play(engine, events, rate_hz)))
+
+
+def needed_pitches(events: Iterable[Event], preset: Preset) -> list[int]:
+    """The preset's pitches that the notes of the events are played from, the most used first."""
+    uses = dict.fromkeys(preset.pitches, 0)
+    for event in events:
+        if event.kind == _engine.NOTE_ON:
+            uses[min(preset.pitches, key=lambda pitch: (abs(pitch - event.key), pitch))] += 1
+    return sorted((pitch for pitch in preset.pitches if uses[pitch]), key=lambda pitch: -uses[pitch])
+
+
+def song_bank(preset: Preset, pitches: Sequence[int], directory: Path, decoder_path: Path | None = None) -> Bank:
+    """The bank in a folder, with at least these pitches: what is missing is decoded into it.
+
+    A bank of the preset that holds them all already is taken as it is, unless a decoder is asked for; a bank of
+    another preset, or a damaged one, is replaced, as `bake` does. Raises TetradError.
+    """
+    if decoder_path is None and (bank := _whole_bank(preset, pitches, directory)):
+        return bank
+    from device.decoder import Decoder  # needs LiteRT, which a whole bank does not
+
+    decoder = Decoder(decoder_path)
+    missing = remaining(preset, decoder, directory, pitches, GRID)
+    with console.progress("decoding", len(missing)) as bar:
+        return bake(preset, decoder, directory, pitches, GRID, lambda _: bar.advance(), os.cpu_count() or 1)
+
+
+def _whole_bank(preset: Preset, pitches: Sequence[int], directory: Path) -> Bank | None:
+    try:
+        bank = Bank.open(directory)
+    except TetradError:  # none, or one to be baked anew
+        return None
+    whole = bank.preset == preset.digest and all(p in bank.valid and bank.valid[p].all() for p in pitches)
+    return bank if whole else None
+
+
+def write_wav(path: Path, blocks: Iterable[np.ndarray], rate_hz: int) -> tuple[int, float]:
+    """Writes blocks float32 [frames, 2] as 16-bit WAV, whole or not at all. Returns the frames and their peak."""
+    frames, peak = 0, 0.0
+    try:
+        with files.atomic(path) as file, soundfile.SoundFile(file, "w", rate_hz, 2, "PCM_16", format="WAV") as wav:
+            for block in blocks:
+                wav.write(block)
+                frames += len(block)
+                peak = max(peak, float(np.abs(block).max(initial=0.0)))
+    except soundfile.SoundFileError as error:
+        raise TetradError(f"cannot write {path}: {error}; is the disk full?") from error
+    return frames, peak
+
+
+def _played(song: Path, knobs: Path | None) -> list[Event]:
+    """What is to be played of a song, knobs included. Raises TetradError where it holds no note."""
+    everything = song_events(song)
+    events = [event for event in everything if event.channel != DRUM_CHANNEL]
+    drums = sum(event.kind == _engine.NOTE_ON and event.channel == DRUM_CHANNEL for event in everything)
+    if drums:
+        print(f"tetrad: {song}: {drums} notes of channel 10 are left out, for drums are no preset's", file=sys.stderr)
+    if not any(event.kind == _engine.NOTE_ON for event in events):
+        raise TetradError(f"{song} holds no notes{' but drums' if drums else ''}: give a song with some")
+    if knobs is not None:
+        events = [event for event in events if event.kind != _engine.BLEND] + knob_path(read_knobs(knobs))
+    return events
+
+
+def _number(low: int, high: int) -> Callable[[str], int]:
+    def whole(argument: str) -> int:
+        if not argument.isdecimal() or not low <= int(argument) <= high:
+            raise ArgumentTypeError(f"{argument!r} is no whole number from {low} to {high}")
+        return int(argument)
+    return whole
+
+
+def render_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
+    parser.add_argument("song", type=Path, metavar="SONG.mid", help="a MIDI file; CC 16 and 17 move the knobs")
+    parser.add_argument("--preset", type=Path, required=True, metavar="P.tetrad")
+    parser.add_argument("--out", type=Path, required=True, metavar="WAV", help="16-bit stereo")
+    parser.add_argument("--knobs", type=Path, metavar="CSV",
+                        help="the knobs' way, instead of the CCs: time_s,x,y, then a breakpoint a line")
+    parser.add_argument("--bank", type=Path, metavar="DIR",
+                        help="a bank's folder, kept for the next time; what the song needs and it lacks is decoded "
+                             "into it, one of another preset is replaced (a passing one)")
+    parser.add_argument("--decoder", type=Path, help="a decoder instead of the shipped one")
+    parser.add_argument("--rate-hz", type=_number(_engine.MIN_RATE_HZ, _engine.MAX_RATE_HZ), default=RATE_HZ)
+    parser.add_argument("--polyphony", type=_number(1, _engine.MAX_POLYPHONY), default=POLYPHONY)
+    console.add_json_option(parser)
+
+    def run(args: Namespace) -> None:
+        if not args.out.parent.is_dir():  # before the long work
+            raise TetradError(f"{args.out}: there is no folder {args.out.parent}; make it")
+        preset, events = Preset.read(args.preset), _played(args.song, args.knobs)
+        with TemporaryDirectory(prefix="tetrad-") as passing:
+            bank = song_bank(preset, needed_pitches(events, preset), args.bank or Path(passing), args.decoder)
+            console.report(args, _render_to(args.out, events, bank, preset.synth, args.rate_hz, args.polyphony))
+    return run
+
+
+def _render_to(path: Path, events: Sequence[Event], bank: Bank, synth: Synth, rate_hz: int,
+               polyphony: int) -> dict[str, object]:
+    """Renders with a progress bar to a WAV file; gives its length, peak, and the voices that had to be stolen."""
+    engine = start_engine(bank, synth, rate_hz, polyphony)
+    start = time.perf_counter()
+    with console.progress("playing", round(max(event.time_s for event in events))) as bar:
+        def watched() -> Iterator[np.ndarray]:
+            for block in play(engine, events, rate_hz):
+                bar.advance(len(block) / rate_hz)
+                yield block
+        frames, peak = write_wav(path, watched(), rate_hz)
+    wall_s = time.perf_counter() - start
+    return {"wav": str(path), "seconds": frames / rate_hz, "notes": sum(e.kind == _engine.NOTE_ON for e in events),
+            "peak": peak, "stolen_voices": engine.meters()["stolen"], "x_realtime": frames / rate_hz / wall_s}

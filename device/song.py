@@ -1,0 +1,133 @@
+"""Songs and knob movements as events for the engine: a MIDI file, a CSV of breakpoints.
+
+What counts of a MIDI file: notes, the sustain pedal (CC 64), pitch bend (2 semitones either way), CC 16 and 17 as the
+knobs x and y, CC 120 (all sound off), 121 (reset controllers), 123 to 127 (all notes off). Programs, volumes and pans
+mean nothing to an instrument that has one sound at a time.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import mido
+
+from device import _engine, files
+from device.errors import TetradError
+
+CENTRE = (0.5, 0.5)  # where the knobs stand before a song or a path moves them
+DRUM_CHANNEL = 9  # channel 10, General MIDI's drums
+BEND_SEMITONES = 2.0  # General MIDI's range of the pitch wheel
+CC_KNOB_X, CC_KNOB_Y = 16, 17  # General Purpose Controllers 1 and 2 of the MIDI standard
+CC_SUSTAIN, CC_ALL_SOUND_OFF, CC_RESET, CC_ALL_NOTES_OFF = 64, 120, 121, range(123, 128)
+
+KNOB_STEP_S = 0.005  # between two points of a knob path; the engine rounds the rest
+MAX_SONG_S = 3_600.0  # an hour: 700 MB of WAV
+MAX_MIDI_BYTES = 16 << 20
+MAX_KNOBS_BYTES = 16 << 20
+
+
+class Event(NamedTuple):
+    """Something for the engine to do at a time; kind, channel, key, a and b as in device/_engine.pyi."""
+
+    time_s: float
+    kind: int
+    channel: int = 0
+    key: int = 0
+    a: float = 0.0
+    b: float = 0.0
+
+
+def song_events(path: Path | str) -> list[Event]:
+    """The events of a MIDI file, drums too, in order of time. Raises TetradError where it is none, cut or too long."""
+    path = Path(path)
+    content = files.read_whole(path, MAX_MIDI_BYTES)
+    events: list[Event] = []
+    knobs = list(CENTRE)
+    time_s = 0.0
+    try:
+        song = mido.MidiFile(file=io.BytesIO(content))
+        playable = song.type != 2 and song.ticks_per_beat > 0  # below 0 it counts in frames of film
+        for message in song if playable else ():
+            time_s += message.time
+            events.extend(_events_of(message, time_s, knobs))
+    except Exception as error:  # mido has no error of its own: EOFError, OSError, ValueError, KeyError, TypeError ...
+        raise TetradError(f"{path} is no MIDI file, or cut or damaged: export it again as a .mid file") from error
+    if not playable:
+        raise TetradError(f"{path} is MIDI of type 2 or in SMPTE time: export it as type 0 or 1 in ticks a beat")
+    if not 0 <= time_s <= MAX_SONG_S:
+        raise TetradError(f"{path} lasts {time_s:.0f} s, more than {MAX_SONG_S:.0f}: cut it into pieces")
+    return events
+
+
+def _events_of(message: mido.Message, time_s: float, knobs: list[float]) -> Iterator[Event]:
+    """What one MIDI message means to the engine. `knobs` holds x and y, and is kept up to date."""
+    if message.type in ("note_on", "note_off"):
+        kind = _engine.NOTE_ON if message.type == "note_on" and message.velocity else _engine.NOTE_OFF
+        yield Event(time_s, kind, message.channel, message.note, message.velocity / 127)
+    elif message.type == "pitchwheel":
+        yield Event(time_s, _engine.BEND, message.channel, a=message.pitch / 8192 * BEND_SEMITONES)
+    elif message.type == "control_change":
+        yield from _controlled(message, time_s, knobs)
+
+
+def _controlled(message: mido.Message, time_s: float, knobs: list[float]) -> Iterator[Event]:
+    control, channel, share = message.control, message.channel, message.value / 127
+    if control in (CC_KNOB_X, CC_KNOB_Y):
+        knobs[control - CC_KNOB_X] = share
+        yield Event(time_s, _engine.BLEND, a=knobs[0], b=knobs[1])
+    elif control == CC_SUSTAIN:
+        yield Event(time_s, _engine.SUSTAIN, channel, a=share)
+    elif control == CC_ALL_SOUND_OFF:
+        yield Event(time_s, _engine.ALL_SOUND_OFF)
+    elif control == CC_RESET:
+        yield Event(time_s, _engine.SUSTAIN, channel)
+        yield Event(time_s, _engine.BEND, channel)
+    elif control in CC_ALL_NOTES_OFF:
+        yield Event(time_s, _engine.ALL_NOTES_OFF, channel)
+
+
+def read_knobs(path: Path | str) -> list[tuple[float, float, float]]:
+    """The breakpoints (time_s, x, y) of a CSV file with the header `time_s,x,y`. Raises TetradError naming the line."""
+    try:
+        rows = list(csv.reader(files.read_whole(Path(path), MAX_KNOBS_BYTES).decode("utf-8-sig").splitlines()))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TetradError(f"{path} is no CSV file of time_s,x,y: export it again as UTF-8 text") from error
+    if not rows or [name.strip() for name in rows[0]] != ["time_s", "x", "y"]:
+        raise TetradError(f"{path} line 1: the header must be time_s,x,y")
+    points: list[tuple[float, float, float]] = []
+    for line, row in enumerate(rows[1:], 2):
+        if not row:
+            continue
+        try:
+            time_s, x, y = map(float, row)
+        except ValueError as error:
+            raise TetradError(f"{path} line {line}: wants three numbers, time_s,x,y") from error
+        if not (0 <= x <= 1 and 0 <= y <= 1 and 0 <= time_s <= MAX_SONG_S):
+            raise TetradError(f"{path} line {line}: x and y go from 0 to 1, time_s from 0 to {MAX_SONG_S:.0f}")
+        if points and time_s < points[-1][0]:
+            raise TetradError(f"{path} line {line}: time_s is before that of the line above; sort the lines")
+        points.append((time_s, x, y))
+    if not points:
+        raise TetradError(f"{path} holds no line after the header: add one such as 0,0.5,0.5")
+    return points
+
+
+def knob_path(points: Sequence[tuple[float, float, float]]) -> list[Event]:
+    """The knobs' way through breakpoints (time_s, x, y), straight from each to the next, a point every 5 ms.
+
+    Before the first one they stand there already. Two points of one time are a jump.
+    """
+    if not points:
+        return []
+    events = [Event(0.0, _engine.BLEND, a=points[0][1], b=points[0][2])]
+    for (start_s, x0, y0), (end_s, x1, y1) in pairwise(points):
+        steps = max(1, math.ceil((end_s - start_s) / KNOB_STEP_S))
+        for step in range(1, steps + 1):
+            part = step / steps
+            events.append(Event(start_s + part * (end_s - start_s), _engine.BLEND,
+                                a=x0 + part * (x1 - x0), b=y0 + part * (y1 - y0)))
+    return events

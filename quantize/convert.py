@@ -1,0 +1,112 @@
+"""A trained student to an int8 TFLite file: post-training quantization with real inputs."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import warnings
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from device import console
+from device.errors import TetradError
+from quantize.check import check, show
+
+COMPILER = "edgetpu_compiler"       # Coral's, closed and on no package registry: used where it is, never required
+COMPILER_LIMIT_S = 300              # it gives up by itself after 180 s
+
+
+def to_int8(model: keras.Model, samples: Iterable[np.ndarray]) -> bytes:
+    """The model as a fully int8 TFLite file: int8 in and out, static shapes, weights quantized for each output channel.
+
+    model: one input and one output of static shape, [1, rows, columns, channels] float32.
+    samples: inputs of that shape as they occur in use; the ranges of all activations are taken from them.
+    Raises TetradError where a shape is not static, the samples do not fit or are none, or an op has no int8 form.
+    """
+    shape = _static_shape(model)
+    inputs = [np.asarray(sample, np.float32) for sample in samples]
+    if not inputs:
+        raise TetradError("no sample inputs to quantize with: train the student first")
+    if any(x.shape != shape or not np.isfinite(x).all() for x in inputs):
+        raise TetradError(f"sample inputs must be finite and of shape {list(shape)}, as the model's input is")
+
+    # Weights are frozen first: a model with variables fails in calibration, and a SavedModel keeps SPACE_TO_BATCH_ND
+    # round dilated convolutions, which the Edge TPU does not have.
+    call = tf.function(lambda x: model(x, training=False), input_signature=[tf.TensorSpec(shape, tf.float32)])
+    frozen = convert_variables_to_constants_v2(call.get_concrete_function())
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], tf.Module())    # nothing is left to track
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([x] for x in inputs)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    with warnings.catch_warnings():
+        # it says that input statistics are missing; they come from the samples
+        warnings.filterwarnings("ignore", "Statistics for quantized inputs")
+        try:
+            return bytes(converter.convert())
+        except Exception as error:      # the converter raises its own types, and plain ones, for an op it cannot do
+            reason = " ".join(str(error).split())[:200]
+            raise TetradError(f"{model.name} has no int8 form ({reason}): change the op that is named") from error
+
+
+def _static_shape(model: keras.Model) -> tuple[int, ...]:
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise TetradError(f"{model.name} has {len(model.inputs)} inputs and {len(model.outputs)} outputs: give it one")
+    shape = tuple(model.inputs[0].shape)
+    if None in shape:
+        raise TetradError(f"{model.name} has an input of dynamic shape {shape}: give it all sizes, the batch's too")
+    return shape
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes beside the target and renames, so that no half file is ever there. Raises TetradError."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise TetradError(f"{path} cannot be written ({error.strerror}): choose another --out") from error
+
+
+def compile_for_edgetpu(path: Path) -> str:
+    """Runs the Edge TPU compiler where there is one on PATH; its `<name>_edgetpu.tflite` is put beside `path`.
+    A compiled file of an earlier decoder is removed in any case. Returns what happened, in words."""
+    compiled = path.with_name(f"{path.stem}_edgetpu.tflite")
+    compiled.unlink(missing_ok=True)
+    compiler = shutil.which(COMPILER)
+    if compiler is None:
+        return f"not compiled, no {COMPILER} on PATH"
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".edgetpu-") as folder:
+        command = [compiler, "-s", "-o", folder, str(path)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILER_LIMIT_S, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return f"not compiled, {COMPILER} failed: {error}"
+        made = Path(folder, compiled.name)
+        if done.returncode or not made.is_file():
+            said = (done.stderr or done.stdout).strip().splitlines() or ["no word"]
+            return f"not compiled, {COMPILER} failed: {said[-1]}"
+        os.replace(made, compiled)
+    return f"{compiled}, {compiled.stat().st_size} bytes"
+
+
+def quantize_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
+    parser.add_argument("run", type=Path, help="a run of `tetrad train student`")
+    parser.add_argument("--out", type=Path, required=True, help="the .tflite file to write")
+    console.add_json_option(parser)
+
+    def run(args: Namespace) -> None:
+        from train.distil import calibration_inputs, load_student  # here, as `to_int8` needs no training code
+
+        data = to_int8(load_student(args.run), calibration_inputs(args.run))
+        write_whole(args.out, data)
+        show(args, args.out, check(data, str(args.out)), compiled=compile_for_edgetpu(args.out))
+
+    return run

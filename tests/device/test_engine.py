@@ -1,0 +1,569 @@
+"""The engine's sound held against SciPy, textbook curves and its own promises, through the Python binding."""
+
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import signal
+
+from device import _engine
+from device._engine import Engine
+
+ENGINE = Path(__file__).parents[2] / "device" / "engine"
+RATE_HZ = 48_000
+BANK_HZ = 16_000
+VOICE_GAIN = 0.25  # of engine.c: one voice at full scale and full velocity
+QUICK = {_engine.ATTACK_MS: 1.0, _engine.SUSTAIN_LEVEL: 1.0, _engine.RELEASE_MS: 50.0}
+
+Sent = tuple[int, int, int, int, float, float]  # frame, kind, channel, key, a, b
+
+
+def sine(hz: float, samples: int = 32_000, peak: float = 0.9, grid: int = 2) -> np.ndarray:
+    wave = np.rint(peak * 32_767 * np.sin(2 * np.pi * hz / BANK_HZ * np.arange(samples)))
+    return np.tile(wave.astype(np.int16), (grid, grid, 1))
+
+
+def constant(levels: Sequence[Sequence[float]], samples: int = 32_000) -> np.ndarray:
+    """A table whose cells are constants: the output shows weights, envelope and gain as they are."""
+    cells = np.rint(np.asarray(levels, np.float64) * 32_768).astype(np.int16)
+    return np.ascontiguousarray(np.repeat(cells[:, :, None], samples, axis=2))
+
+
+def engine_with(tables: dict[int, np.ndarray], rate_hz: int = RATE_HZ, polyphony: int = 32,
+                parameters: dict[int, float] = QUICK) -> Engine:
+    engine = Engine(rate_hz, polyphony)
+    engine.set_bank(sorted(tables), [tables[pitch] for pitch in sorted(tables)])
+    for parameter, value in parameters.items():
+        assert engine.send(0, _engine.PARAMETER, key=parameter, a=value)
+    return engine
+
+
+def on(frame: int, key: int = 60, velocity: float = 1.0, channel: int = 0) -> Sent:
+    return frame, _engine.NOTE_ON, channel, key, velocity, 0.0
+
+
+def off(frame: int, key: int = 60, channel: int = 0) -> Sent:
+    return frame, _engine.NOTE_OFF, channel, key, 0.0, 0.0
+
+
+def blend(frame: int, x: float, y: float) -> Sent:
+    return frame, _engine.BLEND, 0, 0, x, y
+
+
+def play(engine: Engine, events: Iterable[Sent], frames: int, block: int = 1_000) -> np.ndarray:
+    """Left channel, float32 [frames], rendered in blocks; checks that right is the same."""
+    waiting = sorted(events, key=lambda event: event[0])
+    out = np.full((frames, 2), np.nan, np.float32)
+    for start in range(0, frames, block):
+        end = min(start + block, frames)
+        while waiting and waiting[0][0] < end:
+            frame, *rest = waiting.pop(0)
+            assert engine.send(frame - start, *rest)
+        engine.render(out[start:end])
+    assert np.array_equal(out[:, 0], out[:, 1])
+    return out[:, 0]
+
+
+def spectrum_db(audio: np.ndarray, rate_hz: int = RATE_HZ) -> tuple[np.ndarray, np.ndarray]:
+    """Frequencies and levels, dB of a full-scale sine, under a window whose sidelobes are below -120 dB."""
+    window = signal.windows.kaiser(len(audio), 18)
+    levels = np.abs(np.fft.rfft(audio * window)) * 2 / window.sum()
+    return np.fft.rfftfreq(len(audio), 1 / rate_hz), 20 * np.log10(levels + 1e-12)
+
+
+def tone_hz(audio: np.ndarray, rate_hz: int = RATE_HZ) -> float:
+    """Frequency of the strongest component, by a parabola through the peak of the spectrum in dB."""
+    hz, levels = spectrum_db(audio, rate_hz)
+    k = int(np.argmax(levels))
+    a, b, c = levels[k - 1:k + 2]
+    return float(hz[k] + 0.5 * (a - c) / (a - 2 * b + c) * (hz[1] - hz[0]))
+
+
+def level_of(audio: np.ndarray, hz: float) -> float:
+    """Level, dB of full scale, of a component whose frequency is known: its Fourier integral under a window."""
+    window = signal.windows.kaiser(len(audio), 18)
+    turns = np.exp(-2j * np.pi * hz / RATE_HZ * np.arange(len(audio)))
+    return float(20 * np.log10(abs(np.sum(audio * window * turns)) * 2 / window.sum() + 1e-12))
+
+
+def above(audio: np.ndarray, hz: float) -> float:
+    """Peak of what lies above a frequency, dB of full scale: what a click leaves behind and a low tone does not."""
+    filtered = signal.sosfilt(signal.butter(8, hz, "high", fs=RATE_HZ, output="sos"), audio)
+    return 20 * np.log10(np.abs(filtered[1_000:]).max())  # the first 20 ms are the filter's own start
+
+
+# --- resampling
+
+@pytest.mark.parametrize("hz", [50, 1_000, 3_100, 5_000, 7_000, 7_600, 7_950])
+def test_images_are_80_db_down(hz):
+    audio = play(engine_with({60: sine(hz)}), [on(0)], 60_000)[2_000:]
+    bins, levels = spectrum_db(audio)
+    reference = 20 * np.log10(0.9 * VOICE_GAIN)
+    assert levels[np.abs(bins - hz) > 20].max() < reference - 80
+
+
+@pytest.mark.parametrize("hz", [30, 440, 2_000, 4_000, 6_000, 7_000])
+def test_the_passband_is_flat_to_7_khz(hz):
+    audio = play(engine_with({60: sine(hz)}), [on(0)], 60_000)[2_000:]
+    assert level_of(audio, hz) == pytest.approx(20 * np.log10(0.9 * VOICE_GAIN), abs=0.5)
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 22_050, 44_100, 48_000, 96_000])
+@pytest.mark.parametrize("semitones", [-36, -12, -2, -1, 1, 2, 12, 17])
+def test_a_transposed_tone_is_alone_and_in_tune(rate_hz, semitones):
+    audio = play(engine_with({60: sine(3_000, 64_000)}, rate_hz), [on(0, 60 + semitones)], rate_hz // 2)
+    audio = audio[rate_hz // 50:]
+    wanted_hz = 3_000 * 2 ** (semitones / 12)
+    bins, levels = spectrum_db(audio, rate_hz)
+    if wanted_hz < 0.4 * rate_hz:
+        assert 1_200 * abs(np.log2(tone_hz(audio, rate_hz) / wanted_hz)) < 0.1
+    others = np.abs(bins - wanted_hz) > 40
+    assert levels[others].max() < 20 * np.log10(0.9 * VOICE_GAIN) - 80
+
+
+def test_what_a_transposition_lifts_over_the_cards_limit_does_not_alias():
+    audio = play(engine_with({60: sine(7_000, 64_000)}, 16_000), [on(0, 72)], 16_000)[500:]
+    assert spectrum_db(audio, 16_000)[1].max() < 20 * np.log10(VOICE_GAIN) - 80
+
+
+def test_a_table_is_played_as_scipy_resamples_it_and_without_delay():
+    noise = np.random.default_rng(1).normal(size=16_000)
+    slow = signal.sosfiltfilt(signal.butter(8, 1_000, fs=BANK_HZ, output="sos"), noise)
+    slow *= signal.windows.tukey(len(slow), 0.2) * 0.5 / np.abs(slow).max()
+    table = np.tile(np.rint(slow * 32_767).astype(np.int16), (2, 2, 1))
+    audio = play(engine_with({60: table}), [on(0)], 48_000)
+    reference = signal.resample(slow, 48_000) * VOICE_GAIN
+    error = (audio - reference)[480:]
+    assert 20 * np.log10(np.std(error) / np.std(reference)) < -60
+
+
+def test_the_nearest_pitch_is_played_and_the_lower_of_two():
+    engine = engine_with({60: sine(500), 64: sine(3_000)})
+    heard = []
+    for start, key in ((0, 61), (1, 62), (2, 63)):
+        audio = play(engine, [on(0, key), (9_000, _engine.ALL_SOUND_OFF, 0, 0, 0.0, 0.0)], 10_000)[1_000:9_000]
+        heard.append(tone_hz(audio))
+        assert start < 3
+    assert heard == pytest.approx([500 * 2 ** (1 / 12), 500 * 2 ** (2 / 12), 3_000 * 2 ** (-1 / 12)], rel=1e-3)
+
+
+@pytest.mark.parametrize("key", [0, 127])
+def test_a_single_pitch_serves_every_key(key):
+    rng = np.random.default_rng(2)
+    for pitch in (0, 60, 127):
+        table = rng.integers(-32_768, 32_768, (2, 2, 3_000)).astype(np.int16)
+        audio = play(engine_with({pitch: table}), [on(0, key)], 20_000)
+        assert np.isfinite(audio).all()
+
+
+# --- blend
+
+def test_corners_are_the_corner_cells_and_the_middle_is_their_mean():
+    cells = [[0.1, 0.2, 0.3], [0.4, 0.5, 0.6], [0.7, 0.8, 0.15]]
+    for (x, y), wanted in {(0, 0): 0.1, (1, 0): 0.3, (0, 1): 0.7, (1, 1): 0.15, (0.5, 0.5): 0.5,
+                           (0.25, 0.25): 0.3, (0.6, 0.9): 0.8 * (0.2 * 0.5 + 0.8 * 0.8) + 0.2 * (0.2 * 0.6 + 0.8 * 0.15)
+                           }.items():
+        audio = play(engine_with({60: constant(cells)}), [blend(0, x, y), on(0)], 4_000)
+        assert audio[-1] == pytest.approx(wanted * VOICE_GAIN, abs=2e-5)
+
+
+def test_a_sounding_note_follows_the_knobs_smoothly_across_cell_borders():
+    grid = np.linspace(0, 0.9, 5)
+    cells = grid[None, :] * np.ones((5, 1))
+    audio = play(engine_with({60: constant(cells)}), [blend(0, 0, 0.3), on(0), blend(4_800, 1, 0.8)], 9_600)
+    moved = audio[4_700:]
+    assert moved[0] == pytest.approx(0, abs=1e-6)
+    assert moved[-1] == pytest.approx(0.9 * VOICE_GAIN, abs=1e-5)
+    assert np.abs(np.diff(moved)).max() < 0.9 * VOICE_GAIN * 0.006  # a step alone would be 1
+    assert np.abs(np.diff(moved, 3)).max() < 0.9 * VOICE_GAIN * 2e-4  # a corner at a border would stand out
+    reached = np.argmax(moved > 0.9 * 0.9 * VOICE_GAIN) - 100
+    assert reached / RATE_HZ < 0.012
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10, 50])
+def test_a_knob_swept_or_jumped_leaves_no_click(steps):
+    table = sine(400)
+    table[:, 1] = sine(400, peak=0.2)[:, 1]
+    table[1] = -table[1]
+    sweep = [blend(12_000 + round(2_400 * i / steps), i / steps, i / steps) for i in range(1, steps + 1)]
+    audio = play(engine_with({60: table}), [on(0), *sweep], 24_000)
+    limit_db = -80 if steps >= 10 else -70  # a knob turned in 50 ms; a jump, as from a controller of few steps
+    assert above(audio[6_000:], 3_000) < 20 * np.log10(VOICE_GAIN) + limit_db
+
+
+# --- envelope, velocity, pedal, bend
+
+def envelope_curve(times_s: np.ndarray, attack_s: float, decay_s: float, sustain: float) -> np.ndarray:
+    """Charging to 1.3 and cut at 1; then falling towards the sustain level, cut where 60 dB of the way are done."""
+    rise = 1.3 * (1 - np.exp(-np.log(1.3 / 0.3) * times_s / attack_s))
+    beyond = sustain - 0.001 * (1 - sustain)
+    fall = beyond + (1 - beyond) * np.exp(-np.log(1.001 / 0.001) * (times_s - attack_s) / decay_s)
+    return np.where(times_s < attack_s, rise, np.maximum(fall, sustain))
+
+
+def test_the_envelope_is_the_analytic_one():
+    times = {_engine.ATTACK_MS: 40.0, _engine.DECAY_MS: 300.0, _engine.SUSTAIN_LEVEL: 0.4, _engine.RELEASE_MS: 200.0}
+    engine = engine_with({60: constant([[0.5] * 2] * 2)}, parameters=times)
+    audio = play(engine, [on(0), off(24_000)], 40_000) / (0.5 * VOICE_GAIN)
+    seconds = np.arange(40_000) / RATE_HZ
+    curve = envelope_curve(seconds, 0.04, 0.3, 0.4)
+    assert np.abs(audio[240:24_000] - curve[240:24_000]).max() < 1e-3
+    release = np.maximum(0, (0.4 + 0.001) * np.exp(-np.log(1_001) * (seconds - 0.5) / 0.2) - 0.001)
+    assert np.abs(audio[24_000:] - release[24_000:]).max() < 1e-3
+    assert np.all(audio[24_000 + 9_600:] == 0)
+    assert engine.meters()["voices"] == 0
+
+
+def test_a_sustain_level_of_zero_ends_the_voice():
+    engine = engine_with({60: sine(300)}, parameters={**QUICK, _engine.SUSTAIN_LEVEL: 0.0, _engine.DECAY_MS: 20.0})
+    assert np.all(play(engine, [on(0)], 4_000)[2_000:] == 0)
+    assert engine.meters()["voices"] == 0
+
+
+def test_loudness_is_the_square_of_velocity():
+    for velocity in (1.0, 0.5, 0.1):
+        audio = play(engine_with({60: constant([[0.5] * 2] * 2)}), [on(0, velocity=velocity)], 4_000)
+        assert audio[-1] == pytest.approx(0.5 * VOICE_GAIN * velocity**2, rel=1e-4)
+
+
+def test_volume_is_ramped():
+    engine = engine_with({60: constant([[0.5] * 2] * 2)})
+    audio = play(engine, [on(0), (4_000, _engine.PARAMETER, 0, _engine.VOLUME, 0.25, 0.0)], 9_000)
+    assert audio[-1] == pytest.approx(0.25 * audio[3_999], rel=1e-4)
+    assert np.abs(np.diff(audio[3_000:])).max() < 0.01 * audio[3_999]
+
+
+def test_velocity_zero_is_a_note_off():
+    engine = engine_with({60: sine(300)})
+    play(engine, [on(0), on(1_000, velocity=0.0)], 9_000)
+    assert engine.meters()["voices"] == 0
+
+
+def test_the_pedal_holds_what_is_let_go_on_its_channel_alone():
+    engine = engine_with({60: sine(300, 64_000)})
+    down, up = (0, _engine.SUSTAIN, 3, 0, 1.0, 0.0), (20_000, _engine.SUSTAIN, 3, 0, 0.0, 0.0)
+    play(engine, [down, on(0, 60, channel=3), on(0, 64, channel=4), off(100, 60, 3), off(100, 64, 4)], 10_000)
+    assert engine.meters()["voices"] == 1
+    play(engine, [(up[0] - 10_000, *up[1:])], 20_000)
+    assert engine.meters()["voices"] == 0
+
+
+def test_a_bend_moves_the_pitch_of_its_channel():
+    engine = engine_with({60: sine(1_000, 64_000)})
+    bend = (0, _engine.BEND, 2, 0, 2.0, 0.0)
+    audio = play(engine, [on(0, 60, channel=2), on(0, 72, channel=1), bend], 40_000)[2_000:]
+    assert level_of(audio, 1_000 * 2 ** (2 / 12)) > -20
+    assert level_of(audio, 2_000) > -20
+    assert level_of(audio, 1_000) < -90
+
+
+def test_a_bend_of_a_sounding_note_leaves_no_click():
+    bends = [(12_000 + 64 * i, _engine.BEND, 0, 0, i / 32, 0.0) for i in range(64)]
+    audio = play(engine_with({60: sine(400, 64_000)}), [on(0), *bends], 24_000)
+    assert above(audio[6_000:], 3_000) < 20 * np.log10(VOICE_GAIN) - 60
+
+
+def test_a_key_struck_again_leaves_one_voice_and_no_click():
+    engine = engine_with({60: sine(200, 64_000)}, parameters={**QUICK, _engine.ATTACK_MS: 5.0})
+    audio = play(engine, [on(0), on(10_013)], 20_000)
+    assert engine.meters()["voices"] == 1
+    assert above(audio[6_000:], 3_000) < 20 * np.log10(VOICE_GAIN) - 55  # the corner where the attack begins
+
+
+def test_the_end_of_a_table_ends_the_voice_without_a_click():
+    engine = engine_with({60: sine(201, 8_010)})
+    audio = play(engine, [on(0)], 30_000)
+    assert np.abs(audio[22_000:23_500]).max() > 0.2
+    assert above(audio[6_000:], 3_000) < 20 * np.log10(VOICE_GAIN) - 60
+    assert engine.meters()["voices"] == 0
+    assert np.all(audio[25_000:] == 0)
+
+
+# --- polyphony
+
+def test_a_hundred_notes_at_once_are_the_limit_and_the_newest_sound():
+    tables = {key: sine(100 + 37 * key, 64_000) for key in range(20, 120)}
+    engine = engine_with(tables, polyphony=32, parameters={**QUICK, _engine.RELEASE_MS: 60_000.0})
+    audio = play(engine, [on(0, key, 0.2) for key in range(20, 120)], 40_000)[1_000:]
+    assert engine.meters() == {"voices": 32, "stolen": 68, "ignored": 0, "dropped": 0}
+    for key in range(20, 120):
+        heard = level_of(audio, 100 + 37 * key) > -60
+        assert heard == (key >= 88)
+
+
+def test_long_releases_do_not_pass_the_limit():
+    engine = engine_with({60: sine(300, 64_000)}, polyphony=8, parameters={**QUICK, _engine.RELEASE_MS: 60_000.0})
+    for key in range(30, 90):
+        play(engine, [on(0, key), off(50, key)], 100)
+        assert engine.meters()["voices"] <= 8
+
+
+def test_the_released_go_first_then_the_held_by_pedal_then_the_quiet():
+    tables = {key: sine(500 + 100 * (key - 60), 64_000) for key in range(60, 68)}
+    parameters = {**QUICK, _engine.RELEASE_MS: 60_000.0}
+
+    def after_stealing(polyphony: int, before: list[Sent], stealing: int) -> set[int]:
+        engine = engine_with(tables, polyphony=polyphony, parameters=parameters)
+        audio = play(engine, [*before, *(on(10_000, 67 - i, 0.5) for i in range(stealing))], 50_000)[12_000:]
+        return {key for key in tables if level_of(audio, 500 + 100 * (key - 60)) > -60}
+
+    pedal = (0, _engine.SUSTAIN, 1, 0, 1.0, 0.0)
+    before = [pedal, on(0, 60, 0.7), on(0, 61, 0.1), on(10, 63, 0.5), off(5_000, 63),
+              on(20, 62, 0.5, channel=1), off(5_000, 62, 1)]
+    assert after_stealing(4, before, 0) == {60, 61, 62, 63}
+    assert after_stealing(4, before, 1) == {60, 61, 62, 67}
+    assert after_stealing(4, before, 2) == {60, 61, 66, 67}
+    assert after_stealing(4, before, 3) == {60, 65, 66, 67}
+
+
+def test_stealing_makes_no_click_and_fades_within_3_ms():
+    engine = engine_with({40: sine(200, 64_000), 90: np.zeros((2, 2, 64_000), np.int16)}, polyphony=1)
+    audio = play(engine, [on(0, 40), on(12_060, 90)], 20_000)
+    assert np.abs(audio[11_000:12_000]).max() > 0.2
+    assert np.all(audio[12_060 + 144:] == 0)
+    assert above(audio[6_000:], 6_000) < 20 * np.log10(VOICE_GAIN) - 60
+
+
+def test_all_sound_off_is_silent_after_3_ms_without_a_click():
+    engine = engine_with({60: sine(200, 64_000)})
+    audio = play(engine, [on(0), (12_060, _engine.ALL_SOUND_OFF, 0, 0, 0.0, 0.0)], 20_000)
+    assert np.all(audio[12_060 + 144:] == 0)
+    assert above(audio[6_000:], 6_000) < 20 * np.log10(VOICE_GAIN) - 60
+
+
+def test_all_notes_off_lets_go_of_one_channel():
+    engine = engine_with({60: sine(200, 64_000)})
+    play(engine, [on(0, 60, channel=1), on(0, 61, channel=1), on(0, 62), (500, _engine.ALL_NOTES_OFF, 1, 0, 0.0, 0.0)],
+         9_000)
+    assert engine.meters()["voices"] == 1
+
+
+# --- limiter
+
+def test_below_3_db_the_limiter_does_nothing_and_above_it_keeps_within_1():
+    def peak(voices: int) -> tuple[float, float]:
+        engine = engine_with({60: constant([[0.5] * 2] * 2)})
+        audio = play(engine, [on(0, 60, channel=i) for i in range(voices)], 4_000)
+        return float(np.abs(audio).max()), float(audio[-1])
+
+    assert peak(5)[1] == pytest.approx(5 * 0.125, rel=1e-4)
+    levels = [peak(voices)[1] for voices in range(1, 17)]
+    assert all(low < high for low, high in pairwise(levels))
+    assert peak(16)[0] <= 1.0
+    assert levels[-1] > 0.85
+
+
+def test_a_limited_tone_keeps_its_shape():
+    engine = engine_with({60: sine(440, 64_000)})
+    audio = play(engine, [on(0, 60, channel=i) for i in range(10)], 60_000)[20_000:]  # 8 dB over
+    bins, levels = spectrum_db(audio)
+    assert levels[np.abs(bins - 440) > 40].max() < levels.max() - 50
+
+
+# --- promises
+
+def random_events(rng: np.random.Generator, count: int, frames: int) -> list[Sent]:
+    """All kinds, parameters and channels, as they might come from a bad day on stage."""
+    events = []
+    for _ in range(count):
+        kind = int(rng.choice([0, 0, 0, 0, 1, 1, 2, 2, 3, 4, 5, 6, 7, 8, 200], p=[*[0.075] * 12, 0.04, 0.04, 0.02]))
+        value = float(rng.choice([0.0, 1.0, rng.random(), rng.normal() * 10, rng.random() * 1_000, 1e30, -1e30]))
+        a = float(rng.random()) if kind in (_engine.NOTE_ON, _engine.BLEND) else value
+        events.append((int(rng.integers(frames)), kind, int(rng.integers(3)), int(rng.integers(128)), a,
+                       float(rng.random())))
+    return sorted(events, key=lambda event: event[0])
+
+
+@pytest.mark.parametrize("block", [1, 7, 64, 1_000])
+def test_the_same_samples_come_however_time_is_cut_into_blocks(block):
+    rng = np.random.default_rng(5)
+    tables = {pitch: rng.integers(-9_000, 9_000, (3, 3, 4_000)).astype(np.int16) for pitch in (40, 60, 64)}
+    events = random_events(rng, 150, 24_000)
+    whole = play(engine_with(tables, polyphony=6), events, 24_000, block=24_000)
+    assert np.abs(whole).max() > 0.05
+    assert np.array_equal(play(engine_with(tables, polyphony=6), events, 24_000, block), whole)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), polyphony=st.sampled_from([1, 2, 5, 32]),
+       rate_hz=st.sampled_from([16_000, 44_100, 48_000, 192_000]),
+       pitches=st.sets(st.integers(0, 127), min_size=1, max_size=4))
+def test_any_events_give_finite_sound_within_1_and_silence_at_the_end(seed, polyphony, rate_hz, pitches):
+    rng = np.random.default_rng(seed)
+    grid, samples = int(rng.integers(2, 6)), int(rng.choice([1, 2, 31, 32, 33, 500, 2_000]))
+    tables = {pitch: rng.choice([-32_768, 32_767], (grid, grid, samples)).astype(np.int16) for pitch in pitches}
+    engine = engine_with(tables, rate_hz, polyphony)
+    heard = []
+    for _ in range(10):
+        frames = int(rng.integers(0, 3_000))
+        heard.append(play(engine, random_events(rng, int(rng.integers(40)), frames + 1), frames, frames + 1))
+        assert 0 <= engine.meters()["voices"] <= polyphony
+    audio = np.concatenate(heard)
+    assert np.isfinite(audio).all()
+    assert np.abs(audio).max(initial=0) <= 1
+    end = play(engine, [(0, _engine.ALL_SOUND_OFF, 0, 0, 0.0, 0.0)], rate_hz // 50)
+    assert np.all(end[rate_hz // 250:] == 0)
+
+
+def test_every_voice_falls_silent_by_itself():
+    engine = engine_with({60: sine(300, 4_000)})
+    audio = play(engine, [on(i, 48 + i) for i in range(20)], 40_000)  # and never a note off
+    assert engine.meters()["voices"] == 0
+    assert np.all(audio[39_000:] == 0)
+
+
+def test_unknown_events_are_ignored_and_counted():
+    engine = engine_with({60: sine(300)})
+    play(engine, [(0, 99, 0, 0, 0.0, 0.0), (0, _engine.PARAMETER, 0, 77, 0.0, 0.0), on(0)], 1_000)
+    assert engine.meters() == {"voices": 1, "stolen": 0, "ignored": 2, "dropped": 0}
+
+
+def test_a_full_queue_says_so_and_a_block_of_no_frames_empties_it():
+    engine = engine_with({60: sine(300)}, parameters={})
+    assert sum(engine.send(0, _engine.BLEND, a=0.5) for _ in range(1_100)) == 1_024
+    assert engine.meters()["dropped"] == 76
+    engine.render(np.empty((0, 2), np.float32))
+    assert engine.send(0, _engine.NOTE_ON, key=60, a=1.0)
+    engine.render(np.empty((10, 2), np.float32))
+    assert engine.meters()["voices"] == 1
+
+
+def test_an_event_beyond_the_block_waits_for_its_frame():
+    engine = engine_with({60: constant([[0.5] * 2] * 2)})
+    engine.send(2_500, _engine.NOTE_ON, key=60, a=1.0)
+    engine.send(100, _engine.BLEND, a=1.0)
+    audio = play(engine, [], 6_000, 1_000)
+    assert np.all(audio[:2_500] == 0)
+    assert audio[2_520] > 0.01
+
+
+def test_a_new_bank_fades_the_old_sound_and_is_played_next():
+    engine = engine_with({60: sine(200, 64_000)})
+    before = play(engine, [on(0)], 12_060)
+    engine.set_bank([60], [sine(3_000, 64_000)])
+    after = play(engine, [on(4_000)], 30_000)
+    assert np.all(after[144:4_000] == 0)
+    assert above(np.concatenate([before, after[:4_000]])[6_000:], 6_000) < 20 * np.log10(VOICE_GAIN) - 60
+    assert tone_hz(after[6_000:]) == pytest.approx(3_000, rel=1e-4)
+
+
+# --- binding
+
+def test_tables_are_borrowed_and_given_back():
+    memory = bytearray(2 * 2 * 100 * 2)
+    engine = Engine()
+    engine.set_bank([60], [memoryview(memory).cast("h", (2, 2, 100))])
+    with pytest.raises(BufferError):
+        memory.append(0)
+    engine.set_bank([], [])
+    memory.append(0)
+    engine.send(0, _engine.NOTE_ON, key=60, a=1.0)
+    engine.render(np.empty((10, 2), np.float32))
+    assert engine.meters()["ignored"] == 1
+
+
+@pytest.mark.parametrize(("pitches", "shape", "dtype"), [
+    ([60], (1, 1, 9), np.int16), ([60], (2, 3, 9), np.int16), ([60], (2, 2, 9), np.float32),
+    ([60], (2, 2, 0), np.int16), ([128], (2, 2, 9), np.int16), ([-1], (2, 2, 9), np.int16),
+    ([60, 60], (2, 2, 9), np.int16), ([61, 60], (2, 2, 9), np.int16), ([60], (4, 9), np.int16),
+    ([60], (34, 34, 9), np.int16), ([60], (2, 2, 9), np.uint16)])
+def test_a_bank_that_is_none_is_refused_and_the_old_one_stays(pitches, shape, dtype):
+    engine = engine_with({60: sine(300)})
+    play(engine, [on(0)], 100)
+    with pytest.raises(ValueError, match=r"pitch|int16"):
+        engine.set_bank(pitches, [np.zeros(shape, dtype) for _ in pitches])
+    assert engine.meters()["voices"] == 1
+
+
+def test_tables_of_different_shape_or_number_or_order_in_memory_are_refused():
+    table = sine(300)
+    for pitches, tables in (([60, 61], [table, table[:, :, :-1].copy()]), ([60, 61], [table])):
+        with pytest.raises(ValueError, match=r"table"):
+            Engine().set_bank(pitches, tables)
+    with pytest.raises(ValueError, match=r"contiguous"):
+        Engine().set_bank([60], [table[:, :, ::2]])
+    with pytest.raises(TypeError):
+        Engine().set_bank(["60"], [table])
+
+
+@pytest.mark.parametrize("bad", [
+    {"sample_rate_hz": 15_999}, {"sample_rate_hz": 192_001}, {"polyphony": 0}, {"polyphony": 257}])
+def test_an_engine_of_impossible_numbers_is_refused(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        Engine(**bad)
+
+
+@pytest.mark.parametrize("bad", [
+    {"a": float("nan")}, {"b": float("inf")}, {"a": 1e39}, {"channel": 16}, {"channel": -1}, {"key": 128},
+    {"kind": 256}, {"kind": -1}, {"frame": -1}, {"frame": 2**31}])
+def test_an_event_of_impossible_numbers_is_refused(bad):
+    with pytest.raises(ValueError, match=r"must be"):
+        Engine().send(**{"frame": 0, "kind": _engine.NOTE_ON, **bad})
+
+
+def test_only_a_writable_float32_array_of_pairs_is_filled():
+    for bad in (np.empty((9, 2)), np.empty((9, 1), np.float32), np.empty(18, np.float32)):
+        with pytest.raises(ValueError, match="float32"):
+            Engine().render(bad)
+    frozen = np.empty((9, 2), np.float32)
+    frozen.flags.writeable = False
+    with pytest.raises((ValueError, BufferError)):
+        Engine().render(frozen)
+
+
+def test_events_may_be_sent_while_another_thread_renders_and_nothing_else():
+    engine = engine_with({60: sine(300, 640_000)})
+    play(engine, [on(0, 48 + i) for i in range(32)], 100)
+    out = np.empty((900_000, 2), np.float32)
+    thread = threading.Thread(target=engine.render, args=(out,))
+    thread.start()
+    refused, sent = 0, 0
+    while thread.is_alive():
+        sent += engine.send(0, _engine.BLEND, a=0.5)
+        try:
+            engine.meters()
+        except RuntimeError:
+            refused += 1
+    thread.join()
+    assert refused > 0
+    assert sent >= 1_024
+    assert np.isfinite(out).all()
+
+
+# --- the C sources themselves
+
+SOURCES = sorted(path for path in ENGINE.glob("*.c") if path.name != "binding.c")
+COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
+STRICT = ["-std=c11", "-O2", "-fPIC", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_the_sources_compile_without_a_warning_and_call_nothing_that_may_wait(compiler, tmp_path):
+    subprocess.run([compiler, *STRICT, "-c", *map(str, SOURCES)], cwd=tmp_path, check=True)
+    listed = subprocess.run(["nm", "-u", *(path.with_suffix(".o").name for path in SOURCES)], cwd=tmp_path, check=True,
+                            capture_output=True, text=True).stdout.split()
+    called = {name for name in listed if name not in ("U", "w") and not name.endswith(".o:")}
+    ours = {name for name in called if name.split("_")[0] in
+            ("engine", "envelope", "limiter", "queue", "resampler", "voice")}
+    mathematics = {"sin", "cos", "cosf", "exp", "expf", "exp2", "log", "log2", "sqrt", "ceil", "fmin", "fmax", "fminf",
+                   "fmaxf"}
+    memory = {"memcpy", "memmove", "memset", "calloc", "free"}  # the last two in engine_create() and _destroy()
+    platform = {"_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}
+    assert called - ours <= mathematics | memory | platform
+
+
+@pytest.mark.parametrize("compiler", COMPILERS[:1])
+def test_a_storm_of_malformed_events_trips_no_sanitizer(compiler, tmp_path):
+    program = tmp_path / "storm"
+    storm = Path(__file__).with_name("engine_storm.c")
+    subprocess.run([compiler, *STRICT, "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{ENGINE}",
+                    "-o", program, storm, *map(str, SOURCES), "-lm"], check=True)
+    done = subprocess.run([program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

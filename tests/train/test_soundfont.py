@@ -1,0 +1,283 @@
+"""Rendering a SoundFont: with a small one that is made here, whose notes are known, and a few notes of FluidR3."""
+
+import json
+import os
+import random
+import signal
+import struct
+import subprocess
+import sys
+import time
+from argparse import ArgumentTypeError
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tetrad
+from device.errors import TetradError
+from device.preset import NOTE_SAMPLES, SAMPLE_RATE_HZ
+from train.notes import FAMILIES, HELD_SAMPLES, SOURCES, Jsonwav
+from train.programs import PROGRAMS, UNPITCHED
+from train.soundfont import BATCH_NOTES, RECIPE, Font, Key, check_soundfont, numbers, outcome, render
+
+ROOT = Path(__file__).parents[2]
+FLUID = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")  # apt: fluid-soundfont-gm
+
+# Programs of the small font: a sine at its pitch, as often at once as it says, on keys from 60 up.
+SINE, SOFT, LOUD = 0, 40, 56
+LAYERS = {SINE: 1, SOFT: 1, LOUD: 6}
+ROOT_PITCH, PERIOD_SAMPLES = 69, 100  # 440 Hz at 44 kHz
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
+
+
+def listing(kind: bytes, *chunks: bytes) -> bytes:
+    return chunk(b"LIST", kind + b"".join(chunks))
+
+
+def small_font() -> bytes:
+    """A SoundFont file (version 2.01, sections 5 to 7): one instrument, and a preset for each of LAYERS."""
+    wave = (32000 * np.sin(2 * np.pi * np.arange(4400) / PERIOD_SAMPLES)).astype("<i2").tobytes() + bytes(2 * 46)
+    gen_key_range, gen_attenuation, gen_instrument, gen_sample, gen_sample_modes = 43, 48, 41, 53, 54
+    phdr, pbag, pgen = b"", b"", b""
+    for program, layers in LAYERS.items():
+        phdr += struct.pack("<20s3H3I", f"P{program}".encode(), program, 0, len(pbag) // 4, 0, 0, 0)
+        for _ in range(layers):
+            pbag += struct.pack("<2H", len(pgen) // 4, 0)
+            pgen += struct.pack("<2H", gen_key_range, 127 << 8 | 60)
+            pgen += struct.pack("<2H", gen_attenuation, 1400 if program == SOFT else 0)  # tenths of a dB
+            pgen += struct.pack("<2H", gen_instrument, 0)
+    phdr += struct.pack("<20s3H3I", b"EOP", 0, 0, len(pbag) // 4, 0, 0, 0)
+    pbag += struct.pack("<2H", len(pgen) // 4, 0)
+    inst = struct.pack("<20sH20sH", b"I", 0, b"EOI", 1)
+    ibag = struct.pack("<4H", 0, 0, 2, 0)
+    igen = struct.pack("<4H", gen_sample_modes, 1, gen_sample, 0) + bytes(4)
+    shdr = struct.pack("<20s5IBbHH", b"S", 0, 4400, 100, 4300, 44000, ROOT_PITCH, 0, 0, 1)
+    shdr += struct.pack("<20s5IBbHH", b"EOS", 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    return chunk(b"RIFF", b"sfbk" + b"".join((
+        listing(b"INFO", chunk(b"ifil", struct.pack("<2H", 2, 1)), chunk(b"isng", b"EMU8000\0"),
+                chunk(b"INAM", b"small\0")),
+        listing(b"sdta", chunk(b"smpl", wave)),
+        listing(b"pdta", chunk(b"phdr", phdr), chunk(b"pbag", pbag), chunk(b"pmod", bytes(10)),
+                chunk(b"pgen", pgen + bytes(4)), chunk(b"inst", inst), chunk(b"ibag", ibag), chunk(b"imod", bytes(10)),
+                chunk(b"igen", igen), chunk(b"shdr", shdr)),
+    )))
+
+
+@pytest.fixture
+def font(tmp_path):
+    path = tmp_path / "small.sf2"
+    path.write_bytes(small_font())
+    return path
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def pitch_hz(audio):
+    """By the peak of the spectrum of the held part: right for a sine, and for tones whose fundamental is strongest."""
+    spectrum = np.abs(np.fft.rfft(audio[4000:HELD_SAMPLES] * np.hanning(HELD_SAMPLES - 4000), 1 << 18))
+    return np.argmax(spectrum) * SAMPLE_RATE_HZ / (1 << 18)
+
+
+def test_a_rendered_folder_is_nsynths(font, tmp_path):
+    counts = render(font, tmp_path / "out", [SINE], [60, 69], [50, 100])
+    assert counts["notes"] == counts["rendered"] == 4
+    examples = json.loads((tmp_path / "out" / "examples.json").read_text())
+    assert list(examples) == [f"keyboard_acoustic_000-{p:03}-{v:03}" for p in (60, 69) for v in (50, 100)]
+    assert examples["keyboard_acoustic_000-069-100"] == {
+        "note": 69 * 128 + 100, "note_str": "keyboard_acoustic_000-069-100", "pitch": 69, "velocity": 100,
+        "instrument": 0, "instrument_str": "keyboard_acoustic_000", "instrument_family": 4,
+        "instrument_family_str": "keyboard", "instrument_source": 0, "instrument_source_str": "acoustic",
+        "sample_rate": 16000, "qualities": [0] * 10, "qualities_str": [],
+        "program": 0, "program_name": "Acoustic Grand Piano",
+    }
+    assert sorted(path.stem for path in (tmp_path / "out" / "audio").iterdir()) == sorted(examples)
+
+
+@pytest.mark.parametrize("pitch", [60, 69, 84, 100])
+def test_a_note_has_its_pitch_and_is_held_for_three_seconds(font, tmp_path, pitch):
+    render(font, tmp_path / "out", [SINE], [pitch], [100])
+    audio = Jsonwav(tmp_path / "out").audio(f"keyboard_acoustic_000-{pitch:03}-100")
+    assert audio.shape == (NOTE_SAMPLES,)
+    assert 1200 * abs(np.log2(pitch_hz(audio) / (440 * 2 ** ((pitch - 69) / 12)))) < 3  # cents
+    assert np.abs(audio[HELD_SAMPLES - 1000 : HELD_SAMPLES]).max() > 0.1
+    assert np.abs(audio[HELD_SAMPLES + 2000 :]).max() < 0.001
+
+
+def test_what_is_above_8_khz_does_not_fold_back(font, tmp_path):
+    """12.5 kHz cannot be heard at 16 kHz; without a low-pass it would be a loud tone of 3.5 kHz."""
+    assert pytest.approx(12544, abs=1) == 440 * 2 ** ((127 - 69) / 12)
+    counts = render(font, tmp_path / "out", [SINE], [110, 127], [100])
+    assert (counts["rendered"], counts["silent"]) == (1, 1)
+
+
+def test_velocities_keep_their_relative_levels(font, tmp_path):
+    render(font, tmp_path / "out", [SINE], [69], [50, 100])
+    notes = Jsonwav(tmp_path / "out")
+    soft, loud = (np.abs(notes.audio(f"keyboard_acoustic_000-069-{velocity:03}")).max() for velocity in (50, 100))
+    assert 20 * np.log10(loud / soft) == pytest.approx(40 * np.log10(100 / 50), abs=0.2)  # SF2.01, 8.4.1
+
+
+def test_silent_and_clipped_and_unplayable_notes_are_dropped_and_counted(font, tmp_path):
+    counts = render(font, tmp_path / "out", [SINE, SOFT, LOUD], [48, 69], [127])
+    assert (counts["rendered"], counts["silent"], counts["clipped"]) == (1, 4, 1)
+    assert [note.note_str for note in Jsonwav(tmp_path / "out").notes] == ["keyboard_acoustic_000-069-127"]
+    assert outcome(np.array([0.5, -1.0], np.float32)) == "clipped"
+
+
+def test_two_runs_give_the_same_bytes(font, tmp_path):
+    for name in "ab":
+        render(font, tmp_path / name, [SINE, SOFT], range(60, 84), [50, 100])
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_a_killed_run_is_completed_to_the_same_bytes(font, tmp_path):
+    options = ["--programs", f"{SINE},{SOFT}", "--pitches", "60:109:1", "--velocities", "50-55"]
+    command = ["notes", "render", "--soundfont", str(font), *options, "--out"]
+    process = subprocess.Popen([sys.executable, "-m", "tetrad", *command, str(tmp_path / "killed")], cwd=ROOT)
+    audio = tmp_path / "killed" / "audio"
+    while process.poll() is None and not (audio.is_dir() and len(os.listdir(audio)) > 40):
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    found = len(os.listdir(audio))
+    assert 40 < found < 300
+    assert not (tmp_path / "killed" / "examples.json").exists()
+    with pytest.raises(TetradError, match="run that again"):
+        Jsonwav(tmp_path / "killed")
+    (tmp_path / "killed" / "note.part").write_bytes(b"RIFF")  # as a kill in the middle of a note leaves it
+
+    assert tetrad.main([*command, str(tmp_path / "killed")]) == 0
+    assert tetrad.main([*command, str(tmp_path / "whole")]) == 0
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    assert len(contents(tmp_path / "whole")) == 300 + 2
+
+
+def test_what_is_there_is_not_rendered_again(font, tmp_path):
+    render(font, tmp_path / "out", [SINE], [60, 69], [100])
+    before = contents(tmp_path / "out")
+    counts = render(font, tmp_path / "out", [SINE], [60, 69], [100])
+    assert (counts["found"], counts["rendered"]) == (2, 0)
+    assert contents(tmp_path / "out") == before
+
+
+def test_a_folder_of_other_notes_is_left_alone(font, tmp_path):
+    render(font, tmp_path / "out", [SINE], [60], [100])
+    with pytest.raises(TetradError, match="other options: give another --out"):
+        render(font, tmp_path / "out", [SINE], [61], [100])
+    (tmp_path / "out" / RECIPE).unlink()
+    with pytest.raises(TetradError, match="not rendered here"):
+        render(font, tmp_path / "out", [SINE], [60], [100])
+    with pytest.raises(TetradError, match="cannot make the folder"):
+        render(font, font, [SINE], [60], [100])
+
+
+def test_a_program_that_the_font_lacks_is_named(font, tmp_path):
+    with pytest.raises(TetradError, match=r"has no program 1 \(Bright Acoustic Piano\), 9 \(Glockenspiel\)"):
+        render(font, tmp_path / "out", [SINE, 1, 9], [60], [100])
+    assert not (tmp_path / "out").exists()
+    assert render(font, tmp_path / "out", None, [60], [100])["instruments"] == 1  # asked for none: those that it has
+
+
+def test_a_font_that_plays_nothing_of_what_was_asked_is_an_error(font, tmp_path):
+    with pytest.raises(TetradError, match="plays none of the notes"):
+        render(font, tmp_path / "out", [SINE], [20], [100])
+
+
+@pytest.mark.parametrize(("kept", "complaint"), [(0, "not a SoundFont"), (11, "not a SoundFont"), (12, "is cut"),
+                                                 (5000, "is cut"), (-1, "is cut")])
+def test_a_cut_font_is_refused_by_name(tmp_path, capsys, kept, complaint):
+    path = tmp_path / "cut.sf2"
+    path.write_bytes(small_font()[:kept])
+    assert tetrad.main(["notes", "render", "--soundfont", str(path), "--out", str(tmp_path / "out")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert complaint in line
+    assert str(path) in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_font_is_refused_by_name(tmp_path):
+    for path in (tmp_path, tmp_path / "none.sf2"):
+        with pytest.raises(TetradError, match="cannot read the SoundFont"):
+            check_soundfont(path)
+    (tmp_path / "a.sf2").write_bytes(chunk(b"RIFF", b"WAVE" + bytes(100)))
+    with pytest.raises(TetradError, match="is not a SoundFont 2 file"):
+        check_soundfont(tmp_path / "a.sf2")
+    (tmp_path / "b.sf2").write_bytes(chunk(b"RIFF", b"sfbk" + listing(b"INFO") + listing(b"sdta")))
+    with pytest.raises(TetradError, match="is damaged"):
+        check_soundfont(tmp_path / "b.sf2")
+    (tmp_path / "c.sf2").write_bytes(chunk(b"RIFF", b"sfbk" + listing(b"INFO") + listing(b"sdta") + listing(b"pdta")))
+    with pytest.raises(TetradError, match="FluidSynth does not take"):
+        Font(tmp_path / "c.sf2")
+
+
+def test_the_check_of_a_font_survives_any_header(tmp_path):
+    chance = random.Random(2)
+    whole = small_font()
+    check = tmp_path / "fuzzed.sf2"
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for _ in range(chance.randint(1, 4)):
+            damaged[chance.choice([*range(20), chance.randrange(len(whole))])] = chance.randrange(256)
+        check.write_bytes(damaged[: chance.choice([len(whole), chance.randrange(len(whole))])])
+        try:
+            check_soundfont(check)
+        except TetradError:
+            refused += 1
+    assert 150 < refused < 300
+
+
+def test_lists_and_ranges_of_numbers():
+    assert numbers("3,0-2, 9", low=0) == [0, 1, 2, 3, 9]
+    assert numbers("24:96:36", low=0) == [24, 60, 96]
+    for wrong in ("", "a", "5-3", "0-128", "1:2:0", "-1", "1,,2"):
+        with pytest.raises(ArgumentTypeError, match="is not"):
+            numbers(wrong, low=0)
+    with pytest.raises(ArgumentTypeError, match="ascending from 1"):
+        numbers("0", low=1)
+
+
+def test_the_programs_are_those_of_general_midi():
+    assert len(PROGRAMS) == 128
+    assert UNPITCHED == 112
+    assert len({name for name, _, _ in PROGRAMS}) == 128
+    assert {family for _, family, _ in PROGRAMS[:UNPITCHED]} == set(FAMILIES)
+    assert {source for _, _, source in PROGRAMS} == set(SOURCES)
+    landmarks = {0: "Acoustic Grand Piano", 9: "Glockenspiel", 16: "Drawbar Organ", 32: "Acoustic Bass", 40: "Violin",
+                 56: "Trumpet", 73: "Flute", 80: "Square Lead", 88: "New Age Pad", 104: "Sitar", 127: "Gunshot"}
+    assert {program: PROGRAMS[program][0] for program in landmarks} == landmarks
+
+
+needs_fluid = pytest.mark.skipif(not FLUID.exists(), reason="apt install fluid-soundfont-gm")
+
+
+@needs_fluid
+def test_a_note_does_not_depend_on_its_neighbours():
+    """With pads, effects and a stereo piano: FluidSynth's voices keep their filters and panning."""
+    keys = [Key(program, pitch, 100) for program in (97, 5, 27, 9, 0, 48, 100, 102) for pitch in (45, 72)]
+    assert len(keys) == BATCH_NOTES
+    with Font(FLUID) as font:
+        together = font.render(keys)
+        backwards = font.render(keys[::-1])[::-1]
+        assert np.array_equal(together, backwards)
+    for index in (0, 5, 9, 13):
+        with Font(FLUID) as font:
+            assert np.array_equal(font.render([keys[index]])[0], together[index]), keys[index]
+
+
+@needs_fluid
+@pytest.mark.parametrize(("program", "pitch"), [(73, 72), (40, 69), (32, 43)])
+def test_a_real_fonts_notes_have_their_pitch(program, pitch):
+    librosa = pytest.importorskip("librosa")
+    with Font(FLUID) as font:
+        (audio,) = font.render([Key(program, pitch, 100)])
+    f0_hz, voiced, _ = librosa.pyin(audio[8000:24000], fmin=60, fmax=1200, sr=SAMPLE_RATE_HZ)
+    assert voiced.mean() > 0.5
+    cents = 1200 * np.log2(np.nanmedian(f0_hz[voiced]) / (440 * 2 ** ((pitch - 69) / 12)))
+    assert abs(cents) < 20

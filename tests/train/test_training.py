@@ -1,0 +1,157 @@
+"""Teacher, distillation and evaluation on tiny models: through the commands, as a user would."""
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tetrad
+from device import conditioning
+from device.errors import TetradError
+from tests.train import tiny
+from train import autoencoder, crops, distil, run
+from train.student import StudentConfig
+
+
+@pytest.fixture(scope="module")
+def notes(tmp_path_factory: pytest.TempPathFactory) -> crops.Notes:
+    return crops.Notes(tiny.write_notes(tmp_path_factory.mktemp("notes") / "jsonwav"))
+
+
+@pytest.fixture(autouse=True)
+def short_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (run, crops):
+        monkeypatch.setattr(module, "EPOCH_STEPS", 5)
+
+
+CONFIG = dataclasses.replace(tiny.CONFIG, steps=10)
+
+
+@pytest.fixture(scope="module")
+def teacher(notes: crops.Notes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (run, crops):
+            patch.setattr(module, "EPOCH_STEPS", 5)
+        folder = tmp_path_factory.mktemp("runs") / "teacher"
+        autoencoder.train_autoencoder(notes, CONFIG, folder)
+    return folder
+
+
+def student_config() -> distil.DistilConfig:
+    return distil.DistilConfig(CONFIG, StudentConfig(width=8, layers=4, cycle=2), crop_samples=2048, batch=3,
+                               teacher_notes=2, teacher_samples=4096, teacher_share=0.4, teacher_crop_samples=1024,
+                               learning_rates=((0, 3e-3),), average_decay=0.9, steps=30)
+
+
+def losses(folder: Path) -> list[float]:
+    with (folder / "history.csv").open() as file:
+        return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+def test_a_teacher_learns(teacher: Path) -> None:
+    first, last = losses(teacher)
+    assert last < first
+
+
+def test_an_interrupted_training_goes_on_as_if_it_had_not_been(notes: crops.Notes, teacher: Path, tmp_path: Path,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(self: run.Recorder, epoch: int, logs: object = None) -> None:
+        whole(self, epoch, logs)
+        raise Stop
+
+    whole = run.Recorder.on_epoch_end
+    monkeypatch.setattr(run.Recorder, "on_epoch_end", stop)
+    with pytest.raises(Stop):
+        autoencoder.train_autoencoder(notes, CONFIG, tmp_path / "run")
+    assert len(losses(tmp_path / "run")) == 1
+    monkeypatch.setattr(run.Recorder, "on_epoch_end", whole)
+    resumed = autoencoder.train_autoencoder(notes, CONFIG, tmp_path / "run")
+    assert losses(tmp_path / "run") == pytest.approx(losses(teacher), abs=2e-4)
+    for a, b in zip(resumed.decoder.get_weights(), autoencoder.load_autoencoder(teacher).decoder.get_weights(),
+                    strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-3)
+
+
+def test_a_student_learns_from_recordings_and_teacher_and_is_quantized(notes: crops.Notes, teacher: Path,
+                                                                      tmp_path: Path) -> None:
+    folder = tmp_path / "student"
+    distil.train_student(notes, teacher, student_config(), folder)
+    history = losses(folder)
+    assert min(history[-2:]) < history[0]
+    before, after = autoencoder.load_autoencoder(teacher), distil.load_trained(folder).autoencoder
+    assert not np.allclose(before.encoder.get_weights()[0], after.encoder.get_weights()[0])  # tuned with the student
+    assert not np.allclose(before.decoder.get_weights()[0], after.decoder.get_weights()[0])
+    inputs = list(distil.calibration_inputs(folder))
+    assert inputs[0].shape == (1, conditioning.ROWS, conditioning.COLUMNS, conditioning.CHANNELS)
+    assert distil.load_student(folder).output_shape[:3] == (1, conditioning.ROWS, conditioning.COLUMNS)
+    assert tetrad.main(["quantize", str(folder), "--out", str(tmp_path / "d.tflite"),
+                        "--encoder", str(tmp_path / "e.tflite")]) == 0
+    assert tetrad.main(["check", str(tmp_path / "d.tflite")]) == 0
+    assert tetrad.main(["evaluate", "--notes", str(notes.source.folder), "--run", str(folder), "--decoder",
+                        str(tmp_path / "d.tflite"), "--out", str(tmp_path / "e"), "--most", "2",
+                        "--teacher-notes", "0"]) == 0
+    groups = json.loads((tmp_path / "e" / "evaluation.json").read_text())["groups"]
+    assert groups["all"]["notes"] == 2
+    assert 0 < groups["all"]["mu-law log-mel dB"] < groups["all"]["int8 student log-mel dB"]
+    assert (tmp_path / "e" / "evaluation.md").read_text().startswith("| ")
+
+
+def test_a_frozen_encoder_stays_as_the_teacher_left_it(notes: crops.Notes, teacher: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(student_config(), encoder="frozen", teacher_notes=0, steps=5)
+    distil.train_student(notes, teacher, config, tmp_path / "student")
+    before, after = autoencoder.load_autoencoder(teacher), distil.load_trained(tmp_path / "student").autoencoder
+    for a, b in zip(before.encoder.get_weights(), after.encoder.get_weights(), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_a_run_of_another_configuration_is_refused(notes: crops.Notes, teacher: Path) -> None:
+    with pytest.raises(TetradError, match=r"another configuration \(decoder_width\)"):
+        autoencoder.train_autoencoder(notes, dataclasses.replace(CONFIG, decoder_width=5), teacher)
+
+
+def test_more_steps_are_no_other_configuration(teacher: Path, notes: crops.Notes, tmp_path: Path) -> None:
+    distil_run = tmp_path / "run"
+    run.open_run(distil_run, CONFIG, autoencoder.KIND)
+    run.open_run(distil_run, dataclasses.replace(CONFIG, steps=99), autoencoder.KIND)
+    assert autoencoder.config_of(distil_run).steps == 99
+
+
+def test_a_folder_that_is_no_run_is_refused_by_name(tmp_path: Path, teacher: Path) -> None:
+    with pytest.raises(TetradError, match=r"config\.json: not a training run"):
+        autoencoder.load_autoencoder(tmp_path)
+    with pytest.raises(TetradError, match="not a run of a student"):
+        distil.load_trained(teacher)
+
+
+def test_cut_weights_are_refused_by_name(teacher: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "encoder.weights.h5", "decoder.weights.h5"):
+        data = (teacher / name).read_bytes()
+        (tmp_path / name).write_bytes(data[: len(data) // 2] if name.startswith("decoder") else data)
+    with pytest.raises(TetradError, match=r"decoder\.weights\.h5"):
+        autoencoder.load_autoencoder(tmp_path)
+
+
+def test_neighbouring_pitches_are_mixed_and_held_back_notes_never_drawn(notes: crops.Notes) -> None:
+    names = {note.note_str for note in notes.source.notes}
+    held = {name for name in names if crops.is_held_back(name)}
+    assert {note.note_str for note in notes.notes} == names - held
+    middle = next(note for note in notes.notes if len(notes.neighbours(note)) == 2)
+    assert [notes.notes[i].instrument_str for i in notes.neighbours(middle)] == [middle.instrument_str] * 2
+    below, above = (notes.notes[i].pitch for i in notes.neighbours(middle))
+    assert below < middle.pitch < above
+    np.testing.assert_array_equal(distil.mixing([1, 2]), [[1, 0, 0], [0, 0.5, 0.5]])
+
+
+def test_a_crop_is_embedded_as_in_the_whole_note(notes: crops.Notes, teacher: Path) -> None:
+    model = autoencoder.load_autoencoder(teacher)
+    note = notes.notes[0]
+    whole = distil.embed(model, notes.audio(note))
+    crop = notes.crop(note, 20 * 512, 4096)
+    embedding = np.asarray(model.encoder(crop.spectrum[None]))[0, crops.MARGIN_FRAMES : -crops.MARGIN_FRAMES]
+    np.testing.assert_allclose(embedding, whole[20:28], atol=1e-4)

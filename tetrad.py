@@ -1,0 +1,76 @@
+"""The command `tetrad`: a table from sub-commands to the stages. A stage is imported only when it is asked for."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+
+from device.errors import TetradError
+
+Stage = Callable[[argparse.ArgumentParser], Callable[[argparse.Namespace], None]]
+
+# sub-command -> (module:function, one line of help). The function is given the sub-command's parser, adds its
+# arguments, and returns what is to be run with the parsed ones.
+COMMANDS = {
+    "notes render": ("train.soundfont:render_command", "renders a SoundFont to an NSynth folder"),
+    "notes info": ("train.notes:info_command", "counts notes by family, source and pitch"),
+    "notes convert": ("train.notes:convert_command", "converts between NSynth's jsonwav and TFRecord"),
+    "train autoencoder": ("train.autoencoder:train_command", "trains the WaveNet autoencoder (teacher)"),
+    "train student": ("train.distil:train_command", "distils it into the feed-forward student"),
+    "embed": ("device.encoder:embed_command", "embeddings of one's own sounds"),
+    "decode": ("device.decoder:decode_command", "an embedding to sound, with the int8 student"),
+    "evaluate": ("train.evaluate:evaluate_command", "pitch and log-mel distance of what is decoded"),
+    "quantize": ("quantize.convert:quantize_command", "a trained student to an int8 TFLite file"),
+    "check": ("quantize.check:check_command", "holds a TFLite file against the Edge TPU's rules"),
+    "preset make": ("device.preset:make_command", "four folders of recordings to a preset"),
+    "preset info": ("device.preset:info_command", "what is in a preset"),
+    "bake": ("device.bake:bake_command", "decodes a preset's whole grid to a bank"),
+    "render": ("device.render:render_command", "a MIDI file through the box's engine, to WAV"),
+    "demo": ("device.demo:demo_command", "a short piece, as sound and picture"),
+    "bench decode": ("device.decoder:bench_command", "how many times real time decoding runs"),
+}
+
+
+def usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(["usage: tetrad COMMAND [options]", "", *lines, "", "tetrad COMMAND --help tells its options."])
+
+
+def load(target: str, name: str) -> Stage:
+    """The function that `target`, "module:function", names. Raises TetradError where an extra is not installed."""
+    module, function = target.split(":")
+    try:
+        found: Stage = getattr(importlib.import_module(module), function)
+        return found
+    except ModuleNotFoundError as error:
+        extra = "train" if module.split(".")[0] in ("train", "quantize") else "picture"
+        raise TetradError(f"`tetrad {name}` needs {error.name}: pip install '.[{extra}]'") from error
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one sub-command. Returns the exit code: 0, 1 for a failed job, 2 for bad use."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] in (["-h"], ["--help"]):
+        print(usage())
+        return 0
+    name = next((n for n in (" ".join(words[:2]), " ".join(words[:1])) if n in COMMANDS), None)
+    if name is None:
+        print(usage(), file=sys.stderr)
+        return 2
+    target, text = COMMANDS[name]
+    parser = argparse.ArgumentParser(prog=f"tetrad {name}", description=text)
+    try:
+        run = load(target, name)(parser)
+        run(parser.parse_args(words[len(name.split()):]))
+    except TetradError as error:
+        print(f"tetrad: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("tetrad: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

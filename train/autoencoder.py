@@ -1,0 +1,110 @@
+"""Training the teacher: the WaveNet autoencoder on crops of notes, by the cross-entropy of each next sample."""
+
+import dataclasses
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from device.errors import TetradError
+from train import mulaw
+from train.crops import MARGIN_FRAMES, Batches, Notes
+from train.run import fit, load_weights, open_run, read_config
+from train.wavenet import CONFIGS, Config, WaveNetAutoencoder, cross_entropy
+
+KIND = "autoencoder"
+
+
+class TeacherBatches(Batches):
+    """Batches of (frames, samples, codes, pitch) for TeacherTrainer."""
+
+    def __init__(self, notes: Notes, config: Config, seed: int) -> None:
+        super().__init__(notes, seed)
+        self.config = config
+
+    def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        random, samples, batch = self.random(index), self.config.crop_samples, self.config.batch
+        picked = random.integers(0, len(self.notes.notes), batch)
+        crops = [self.notes.crop(self.notes.notes[i], self.notes.draw_start(samples, random), samples) for i in picked]
+        return teacher_inputs(self.config, crops), np.zeros(batch, np.float32)
+
+
+def teacher_inputs(config: Config, crops: list) -> dict[str, np.ndarray]:
+    codes = mulaw.encode(np.stack([crop.audio for crop in crops]))  # (B, T)
+    samples = (codes / 128).astype(np.float32)[..., None]
+    return {"frames": samples if config.encoder_input == "samples" else np.stack([c.spectrum for c in crops]),
+            "samples": samples, "codes": codes.astype(np.int32),
+            "pitch": np.array([crop.note.pitch for crop in crops], np.int32)}
+
+
+class TeacherTrainer(keras.Model):
+    """Its output is its loss: nats a sample, (B,)."""
+
+    def __init__(self, autoencoder: WaveNetAutoencoder) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.encoder, self.decoder = autoencoder.encoder, autoencoder.decoder
+
+    def call(self, inputs: dict[str, keras.KerasTensor]) -> keras.KerasTensor:
+        embedding = self.encoder(inputs["frames"])
+        if self.autoencoder.config.encoder_input == "spectrum":
+            embedding = embedding[:, MARGIN_FRAMES:-MARGIN_FRAMES]  # the margins were context
+        logits = self.autoencoder.logits(inputs["samples"], embedding, inputs["pitch"])
+        return cross_entropy(inputs["codes"], logits)
+
+
+def config_of(run: Path) -> Config:
+    fields = read_config(run)
+    if fields.pop("kind", None) != KIND:
+        raise TetradError(f"{run}: not a run of an autoencoder; give the folder `tetrad train autoencoder` wrote")
+    return config_from(fields, run)
+
+
+def config_from(fields: dict, run: Path) -> Config:
+    known = {field.name for field in dataclasses.fields(Config)}
+    if set(fields) != known:
+        odd = ", ".join(sorted(set(fields) ^ known))
+        raise TetradError(f"{run}/config.json: fields missing or unknown: {odd}; train the run with this version")
+    rates = tuple((int(step), float(rate)) for step, rate in fields.pop("learning_rates"))
+    return Config(**fields, learning_rates=rates)
+
+
+def load_autoencoder(run: Path) -> WaveNetAutoencoder:
+    """The autoencoder of a run, with the moving average of its weights."""
+    autoencoder = WaveNetAutoencoder(config_of(run))
+    load_weights(autoencoder.encoder, run / "encoder.weights.h5")
+    load_weights(autoencoder.decoder, run / "decoder.weights.h5")
+    return autoencoder
+
+
+def train_autoencoder(notes: Notes, config: Config, run: Path, seed: int = 0) -> WaveNetAutoencoder:
+    open_run(run, config, KIND)
+    keras.utils.set_random_seed(seed)
+    autoencoder = WaveNetAutoencoder(config)
+    parts = {"encoder": autoencoder.encoder, "decoder": autoencoder.decoder}
+    fit(TeacherTrainer(autoencoder), TeacherBatches(notes, config, seed), run, parts, config.steps,
+        config.learning_rates, config.average_decay)
+    return load_autoencoder(run)
+
+
+def train_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
+    parser.add_argument("--notes", type=Path, required=True, help="jsonwav folder to learn from")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; an interrupted run is resumed")
+    parser.add_argument("--config", choices=sorted(CONFIGS), default="small")
+    parser.add_argument("--steps", type=int, help="steps in all, instead of the configuration's; its learning rates "
+                        "are stretched to fit")
+
+    def run(args: Namespace) -> None:
+        config = CONFIGS[args.config]
+        if args.steps is not None:
+            config = stretched(config, args.steps)
+        train_autoencoder(Notes(args.notes), config, args.out)
+
+    return run
+
+
+def stretched(config: Config, steps: int) -> Config:
+    rates = tuple((step * steps // config.steps, rate) for step, rate in config.learning_rates)
+    return dataclasses.replace(config, steps=steps, learning_rates=rates)

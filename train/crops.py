@@ -1,0 +1,105 @@
+"""Random crops of notes, for training: what is drawn depends on the seed, the epoch and the index alone."""
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from device.preset import HOP_SAMPLES, NOTE_SAMPLES
+from device.recording import NOTE_PEAK
+from device.spectrum import STEP_SAMPLES, log_spectrum
+from train import mulaw
+from train.notes import Jsonwav, Note
+from train.run import EPOCH_STEPS
+from train.wavenet import Config
+
+MARGIN_FRAMES = 4  # embedding frames of context on either side of a crop: what the student's filters reach over
+ONSET_SHARE = 0.25  # of the crops begin with the note: most of what is heard of an instrument is there
+HELD_BACK = 33  # a note in so many is never trained on
+
+
+def is_held_back(note_str: str) -> bool:
+    """True for one note in 33, by its name, so that every run and every evaluation agree which."""
+    return zlib.crc32(note_str.encode()) % HELD_BACK == 0
+
+
+@dataclass(frozen=True)
+class Crop:
+    note: Note
+    start: int  # first sample, a multiple of HOP_SAMPLES
+    audio: np.ndarray  # (T,) float32, its note at peak NOTE_PEAK
+    spectrum: np.ndarray  # (T / 128 + margins, BINS)
+
+
+class Notes:
+    """The trained-on notes of a jsonwav folder, each read when it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.source = Jsonwav(folder)
+        self.notes = [note for note in self.source.notes if not is_held_back(note.note_str)]
+        self._index = {(n.instrument_str, n.velocity, n.pitch): i for i, n in enumerate(self.notes)}
+        self._pitches: dict[tuple[str, int], list[int]] = {}  # of an instrument at a velocity, ascending
+        for name, velocity, pitch in sorted(self._index):
+            self._pitches.setdefault((name, velocity), []).append(pitch)
+
+    def audio(self, note: Note) -> np.ndarray:
+        """(NOTE_SAMPLES,) float32 at peak NOTE_PEAK."""
+        audio = self.source.audio(note.note_str)
+        return (audio * (NOTE_PEAK / max(float(np.abs(audio).max()), 1e-4))).astype(np.float32)
+
+    def find(self, instrument_str: str, velocity: int, pitch: int) -> int | None:
+        return self._index.get((instrument_str, velocity, pitch))
+
+    def neighbours(self, note: Note) -> list[int]:
+        """Indices of the same instrument's next lower and next higher note at the same velocity; none at its ends."""
+        name, velocity = note.instrument_str, note.velocity
+        pitches = self._pitches[name, velocity]
+        at = pitches.index(note.pitch)
+        if not 0 < at < len(pitches) - 1:
+            return []
+        return [self._index[name, velocity, pitches[i]] for i in (at - 1, at + 1)]
+
+    def draw_start(self, samples: int, random: np.random.Generator) -> int:
+        if random.random() < ONSET_SHARE:
+            return 0
+        return int(random.integers(0, (NOTE_SAMPLES - samples) // HOP_SAMPLES + 1)) * HOP_SAMPLES
+
+    def crop(self, note: Note, start: int, samples: int) -> Crop:
+        audio = self.audio(note)
+        return Crop(note, start, audio[start : start + samples], spectrum_of(audio, start, samples))
+
+
+def spectrum_of(audio: np.ndarray, start: int, samples: int) -> np.ndarray:
+    """Spectrum frames of audio[start:start + samples] and MARGIN_FRAMES embedding frames of what lies around it."""
+    edge = 4 * STEP_SAMPLES  # the window's reach, cut off again
+    margin = MARGIN_FRAMES * HOP_SAMPLES + edge
+    padded = np.pad(audio, margin)
+    frames = log_spectrum(padded[start : start + samples + 2 * margin])
+    return frames[edge // STEP_SAMPLES : -(edge // STEP_SAMPLES)]
+
+
+def encoder_frames(config: Config, audio: np.ndarray) -> np.ndarray:
+    """What the encoder of `config` is given of audio (T,): (T / step, channels)."""
+    if config.encoder_input == "samples":
+        return (mulaw.encode(audio) / 128).astype(np.float32)[:, None]
+    return log_spectrum(audio)
+
+
+class Batches(keras.utils.PyDataset):
+    """EPOCH_STEPS batches an epoch, prepared in a thread beside the training."""
+
+    def __init__(self, notes: Notes, seed: int) -> None:
+        super().__init__(workers=1, max_queue_size=4)
+        self.notes, self.seed, self.epoch = notes, seed, 0
+
+    def __len__(self) -> int:
+        return EPOCH_STEPS
+
+    def on_epoch_end(self) -> None:
+        self.epoch += 1
+
+    def random(self, index: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, self.epoch, index))
+

@@ -1,0 +1,301 @@
+"""Distilling the student: from the teacher's embeddings to recordings, and to the teacher's own samples between them.
+
+One encoder serves both. While the student learns, its loss and the teacher's cross-entropy train the encoder together
+(`--encoder tuned`), so that one embedding goes on driving both decoders; `--encoder frozen` leaves it as it was.
+"""
+
+import dataclasses
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from device import conditioning, files, synth
+from device.console import progress
+from device.errors import TetradError
+from device.preset import HOP_SAMPLES, NOTE_SAMPLES, SAMPLE_RATE_HZ
+from device.spectrum import STEP_SAMPLES
+from train import mulaw
+from train.autoencoder import config_from, load_autoencoder
+from train.crops import MARGIN_FRAMES, Batches, Crop, Notes, encoder_frames, spectrum_of
+from train.notes import Note
+from train.run import fit, load_weights, open_run, read_config
+from train.sampler import generate
+from train.student import StudentConfig, build_student, spectral_loss, synthesize
+from train.wavenet import Config, WaveNetAutoencoder, cross_entropy
+
+KIND = "student"
+CALIBRATION_NOTES = 48  # of which `tetrad quantize` sees the activations
+EDGE = MARGIN_FRAMES * conditioning.CONTROL_FRAMES
+
+
+@dataclass(frozen=True)
+class DistilConfig:
+    """How a student is trained."""
+
+    autoencoder: Config
+    student: StudentConfig = dataclasses.field(default_factory=StudentConfig)
+    encoder: str = "tuned"  # or "frozen"
+    crop_samples: int = 8192
+    batch: int = 8
+    teacher_notes: int = 128  # that the teacher plays at embeddings half-way between two instruments
+    teacher_samples: int = 2 * SAMPLE_RATE_HZ
+    teacher_share: float = 0.125  # of the crops that are teacher's samples
+    teacher_crops: int = 1  # recordings a batch on which the teacher goes on learning; none where the encoder is frozen
+    teacher_crop_samples: int = 5120
+    teacher_weight: float = 0.3  # of its cross-entropy beside the student's loss
+    neighbour_share: float = 0.15  # of the crops whose embedding comes from the same instrument's next pitches
+    learning_rates: tuple[tuple[int, float], ...] = ((0, 1e-3), (4800, 3e-4), (7200, 1e-4))
+    average_decay: float = 0.998
+    steps: int = 8000
+
+
+@dataclass(frozen=True)
+class TeacherNotes:
+    """What the teacher played between two notes: codes int16 (M, T), and of which notes, by index."""
+
+    codes: np.ndarray
+    pairs: np.ndarray  # (M, 2)
+
+
+def play_teacher(autoencoder: WaveNetAutoencoder, notes: Notes, config: DistilConfig, seed: int = 0) -> TeacherNotes:
+    """The teacher's samples at the middle between two instruments playing the same pitch at the same velocity."""
+    random, pairs = np.random.default_rng(seed), list[tuple[int, int]]()
+    while len(pairs) < config.teacher_notes:
+        i, other = random.integers(0, len(notes.notes), 2)
+        a, b = notes.notes[i], notes.notes[other]
+        j = notes.find(b.instrument_str, a.velocity, a.pitch)
+        if j is not None and a.instrument_str != b.instrument_str:
+            pairs.append((int(i), j))
+    embeddings = np.stack([(embed(autoencoder, notes.audio(notes.notes[i])) +
+                            embed(autoencoder, notes.audio(notes.notes[j]))) / 2 for i, j in pairs])
+    pitches = np.array([notes.notes[i].pitch for i, _ in pairs])
+    with progress("the teacher plays", config.teacher_samples) as bar:
+        codes = generate(autoencoder, embeddings, pitches, config.teacher_samples, seed, advance=bar.advance)
+    return TeacherNotes(codes, np.array(pairs))
+
+
+def embed(autoencoder: WaveNetAutoencoder, audio: np.ndarray) -> np.ndarray:
+    """A whole note (T,) -> embedding (T / 512, 16)."""
+    return ops.convert_to_numpy(autoencoder.encoder(encoder_frames(autoencoder.config, audio)[None]))[0]
+
+
+class StudentBatches(Batches):
+    """Batches for StudentTrainer.
+
+    A crop's embedding is the mean of those of one or two spectra: its own; those of the pitches beside it, as when a
+    preset is asked for a pitch between two that it holds; or those of the two instruments the teacher played between.
+    """
+
+    def __init__(self, notes: Notes, teacher_notes: TeacherNotes, config: DistilConfig, seed: int) -> None:
+        super().__init__(notes, seed)
+        self.config, self.teacher_notes = config, teacher_notes
+
+    def recording(self, random: np.random.Generator) -> tuple[Crop, list[np.ndarray]]:
+        notes, samples = self.notes, self.config.crop_samples
+        crop = notes.crop(notes.notes[random.integers(len(notes.notes))], notes.draw_start(samples, random), samples)
+        if random.random() < self.config.neighbour_share:
+            beside = notes.neighbours(crop.note)
+            if beside:
+                return crop, [notes.crop(notes.notes[i], crop.start, samples).spectrum for i in beside]
+        return crop, [crop.spectrum]
+
+    def between(self, random: np.random.Generator) -> tuple[Crop, list[np.ndarray]]:
+        samples, teacher = self.config.crop_samples, self.teacher_notes
+        m = random.integers(len(teacher.codes))
+        latest = (teacher.codes.shape[1] - samples) // HOP_SAMPLES
+        start = int(random.integers(0, latest + 1)) * HOP_SAMPLES
+        pair: list[Note] = [self.notes.notes[i] for i in teacher.pairs[m]]
+        audio = mulaw.decode(teacher.codes[m, start : start + samples])
+        spectra = [spectrum_of(self.notes.audio(note), start, samples) for note in pair]
+        return Crop(pair[0], start, audio, spectra[0]), spectra
+
+    def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        config, random = self.config, self.random(index)
+        drawn = []
+        for i in range(config.batch):
+            taught = i >= config.teacher_crops and len(self.teacher_notes.codes) > 0
+            share = config.teacher_share * config.batch / max(1, config.batch - config.teacher_crops)
+            drawn.append(self.between(random) if taught and random.random() < share else self.recording(random))
+        return student_inputs(config, drawn, random), np.zeros(config.batch, np.float32)
+
+
+def student_inputs(config: DistilConfig, drawn: list[tuple[Crop, list[np.ndarray]]], random: np.random.Generator,
+                   ) -> dict[str, np.ndarray]:
+    crops = [crop for crop, _ in drawn]
+    pitches = [crop.note.pitch for crop in crops]
+    frames = config.crop_samples // synth.FRAME_SAMPLES + 2 * EDGE  # control frames, margins included
+    first = np.array([crop.start // synth.FRAME_SAMPLES - EDGE for crop in crops])
+    at = first[:, None] + np.arange(frames)
+    noise = random.standard_normal((len(crops), config.crop_samples), np.float32) * synth.NOISE_RMS
+    shaped = np.stack([synth.noise_spectra(n) for n in noise])  # (B, F + 1, BANDS)
+    codes = mulaw.encode(np.stack([c.audio[: config.teacher_crop_samples] for c in crops[: config.teacher_crops]]))
+    return {
+        "spectra": np.stack([spectrum for _, spectra in drawn for spectrum in spectra]),
+        "mix": mixing([len(s) for _, s in drawn]),
+        "hats": np.stack([conditioning.hats(p) for p in pitches]),
+        "inside": ((at >= 0) & (at < NOTE_SAMPLES // synth.FRAME_SAMPLES)).astype(np.float32),
+        "turns": np.stack([synth.turns(c.note.pitch, c.start, config.crop_samples) for c in crops]),
+        "audible": np.stack([synth.audible(p) for p in pitches]),
+        "noise_real": shaped.real, "noise_imag": shaped.imag,
+        "audio": np.stack([crop.audio for crop in crops]),
+        "codes": codes.astype(np.int32), "pitch": np.array(pitches[: config.teacher_crops], np.int32),
+    }
+
+
+def mixing(counts: list[int]) -> np.ndarray:
+    """(B, sum of counts): row i averages the counts[i] embeddings of crop i."""
+    mix = np.zeros((len(counts), sum(counts)), np.float32)
+    end = np.cumsum(counts)
+    for row, (count, stop) in enumerate(zip(counts, end, strict=True)):
+        mix[row, stop - count : stop] = 1 / count
+    return mix
+
+
+class StudentTrainer(keras.Model):
+    """Its output is its loss, (B,): the student's on every crop, the teacher's cross-entropy on the first few."""
+
+    def __init__(self, autoencoder: WaveNetAutoencoder, student: keras.Model, config: DistilConfig) -> None:
+        super().__init__()
+        self.autoencoder, self.config = autoencoder, config
+        self.encoder, self.student = autoencoder.encoder, student
+        self.tuned = config.encoder == "tuned" and config.teacher_crops > 0
+        if self.tuned:
+            self.decoder = autoencoder.decoder
+        else:
+            self.encoder.trainable = False
+        frames = config.crop_samples // HOP_SAMPLES + 2 * MARGIN_FRAMES
+        self.upsampling = conditioning.upsampling(frames)
+
+    def call(self, inputs: dict[str, keras.KerasTensor]) -> keras.KerasTensor:
+        each = self.encoder(inputs["spectra"])  # (spectra, frames, 16)
+        mixed = ops.einsum("bn,nfd->bfd", inputs["mix"], each)
+        z = ops.matmul(self.upsampling, mixed)  # (B, control frames, 16)
+        hats = inputs["hats"][:, None, :] + ops.zeros_like(z[..., :1])
+        x = ops.concatenate([z, hats], axis=-1) * inputs["inside"][..., None]
+        controls = self.student(x[:, None])[:, 0, EDGE : 1 - EDGE]  # (B, F + 1, CONTROLS)
+        audio = synthesize(controls, inputs["turns"], inputs["audible"], inputs["noise_real"], inputs["noise_imag"])
+        loss = spectral_loss(audio, inputs["audio"])
+        return loss + self.teacher_loss(inputs, mixed) if self.tuned else loss
+
+    def teacher_loss(self, inputs: dict[str, keras.KerasTensor], mixed: keras.KerasTensor) -> keras.KerasTensor:
+        config = self.config
+        frames = config.teacher_crop_samples // HOP_SAMPLES
+        embedding = mixed[: config.teacher_crops, MARGIN_FRAMES : MARGIN_FRAMES + frames]
+        samples = ops.cast(inputs["codes"], "float32")[..., None] / 128
+        logits = self.autoencoder.logits(samples, embedding, inputs["pitch"])
+        return config.teacher_weight * ops.mean(cross_entropy(inputs["codes"], logits))
+
+
+def train_student(notes: Notes, teacher: Path, config: DistilConfig, run: Path, seed: int = 0) -> None:
+    open_run(run, config, KIND)
+    keras.utils.set_random_seed(seed)
+    autoencoder = load_autoencoder(teacher)
+    teacher_notes = played_notes(autoencoder, notes, config, run)
+    student = build_student(config.student)
+    parts = {"encoder": autoencoder.encoder, "decoder": autoencoder.decoder, "student": student}
+    batches = StudentBatches(notes, teacher_notes, config, seed)
+    fit(StudentTrainer(autoencoder, student, config), batches, run, parts, config.steps, config.learning_rates,
+        config.average_decay)
+    save_calibration(notes, run, seed)
+
+
+def played_notes(autoencoder: WaveNetAutoencoder, notes: Notes, config: DistilConfig, run: Path) -> TeacherNotes:
+    """The teacher's notes of a run, played once."""
+    path = run / "teacher_notes.npz"
+    if config.teacher_notes == 0:
+        return TeacherNotes(np.zeros((0, 0), np.int16), np.zeros((0, 2), np.int64))
+    if not path.exists():
+        played = play_teacher(autoencoder, notes, config)
+        with files.atomic(path) as file:
+            np.savez(file, codes=played.codes, pairs=played.pairs)
+    with np.load(path) as arrays:
+        return TeacherNotes(arrays["codes"], arrays["pairs"])
+
+
+def save_calibration(notes: Notes, run: Path, seed: int) -> None:
+    """`calibration.npy`: inputs of whole notes, for the ranges that `tetrad quantize` has to measure."""
+    autoencoder, random = load_trained(run).autoencoder, np.random.default_rng(seed)
+    picked = random.choice(len(notes.notes), min(CALIBRATION_NOTES, len(notes.notes)), replace=False)
+    tensors = [conditioning.to_tensors(conditioning.channels(embed(autoencoder, notes.audio(note)), note.pitch))
+               for note in (notes.notes[i] for i in picked)]
+    with files.atomic(run / "calibration.npy") as file:
+        np.save(file, np.concatenate(tensors))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a student's run holds, with the moving averages of its weights."""
+
+    autoencoder: WaveNetAutoencoder
+    student: keras.Model  # of any number of rows and columns
+
+
+def distil_config(run: Path) -> DistilConfig:
+    fields = read_config(run)
+    if fields.pop("kind", None) != KIND:
+        raise TetradError(f"{run}: not a run of a student; give the folder `tetrad train student` wrote")
+    try:
+        autoencoder, student = config_from(fields.pop("autoencoder"), run), StudentConfig(**fields.pop("student"))
+        rates = tuple((int(step), float(rate)) for step, rate in fields.pop("learning_rates"))
+        return DistilConfig(**fields, autoencoder=autoencoder, student=student, learning_rates=rates)
+    except (KeyError, TypeError) as error:
+        raise TetradError(f"{run}/config.json: fields missing or unknown ({error}); train the run again") from error
+
+
+def load_trained(run: Path) -> Trained:
+    config = distil_config(run)
+    trained = Trained(WaveNetAutoencoder(config.autoencoder), build_student(config.student))
+    load_weights(trained.autoencoder.encoder, run / "encoder.weights.h5")
+    load_weights(trained.autoencoder.decoder, run / "decoder.weights.h5")
+    load_weights(trained.student, run / "student.weights.h5")
+    return trained
+
+
+def load_student(run: Path) -> keras.Model:
+    """The student with the static shape that is quantized: (1, ROWS, COLUMNS, CHANNELS)."""
+    student = build_student(distil_config(run).student, conditioning.ROWS, conditioning.COLUMNS, batch=1)
+    load_weights(student, run / "student.weights.h5")
+    return student
+
+
+def load_encoder(run: Path) -> keras.Model:
+    """The encoder with the static shape of a note: spectrum frames (1, 500, BINS) -> (1, 125, 16)."""
+    trained = load_trained(run).autoencoder.encoder
+    frames = keras.Input((NOTE_SAMPLES // STEP_SAMPLES, trained.input_shape[-1]), batch_size=1)
+    return keras.Model(frames, trained(frames))
+
+
+def calibration_inputs(run: Path) -> Iterator[np.ndarray]:
+    """The run's calibration inputs, each (1, ROWS, COLUMNS, CHANNELS)."""
+    path = run / "calibration.npy"
+    try:
+        inputs = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise TetradError(f"{path}: cannot be read ({error}); run `tetrad train student` to its end") from error
+    yield from inputs[:, None]
+
+
+def train_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
+    parser.add_argument("--notes", type=Path, required=True, help="jsonwav folder to learn from")
+    parser.add_argument("--autoencoder", type=Path, required=True, help="run of the teacher")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; an interrupted run is resumed")
+    parser.add_argument("--encoder", choices=("tuned", "frozen"), default="tuned",
+                        help="whether the encoder goes on learning, from student and teacher together")
+    parser.add_argument("--teacher-notes", type=int, default=DistilConfig.teacher_notes,
+                        help="notes that the teacher plays between instruments; 0: learn from recordings alone")
+    parser.add_argument("--steps", type=int, default=DistilConfig.steps)
+
+    def run(args: Namespace) -> None:
+        autoencoder = load_autoencoder(args.autoencoder).config
+        defaults = DistilConfig(autoencoder)
+        rates = tuple((step * args.steps // defaults.steps, rate) for step, rate in defaults.learning_rates)
+        config = dataclasses.replace(defaults, encoder=args.encoder, teacher_notes=args.teacher_notes,
+                                     steps=args.steps, learning_rates=rates)
+        train_student(Notes(args.notes), args.autoencoder, config, args.out)
+
+    return run
