@@ -13,7 +13,9 @@ test: test-system .venv-test/installed lint
 lint: .venv-test/installed
 	.venv-test/bin/ruff check .
 	.venv-test/bin/mypy
-	clang -std=c11 -fsyntax-only -Wall -Wextra -Werror $$(ls device/engine/*.c | grep -v binding.c)
+	for cc in gcc clang; do $$cc -std=c11 -O2 -fsyntax-only -Wall -Wextra -Werror -DPy_LIMITED_API=0x030B0000 \
+	  -I$$(.venv-test/bin/python -c 'import sysconfig; print(sysconfig.get_path("include"))') \
+	  device/engine/*.c || exit 1; done
 
 # The device part: no TensorFlow. matplotlib draws the demo's picture.
 .venv/installed: pyproject.toml $(wildcard device/engine/*.[ch])

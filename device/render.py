@@ -5,7 +5,6 @@ import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -45,26 +44,27 @@ def start_engine(bank: Bank, synth: Synth, rate_hz: int = RATE_HZ, polyphony: in
 def play(engine: _engine.Engine, events: Iterable[Event], rate_hz: int) -> Iterator[np.ndarray]:
     """What the engine plays of the events, until it is silent, in blocks float32 [frames, 2]; each is a new array.
 
-    Knob moves after the last other event do not make it longer. At most 30 s follow the last event.
+    At most 30 s follow the last event that is no knob move; knob moves alone do not make it longer.
     """
-    ordered = sorted(events, key=lambda event: event.time_s)
-    while ordered and ordered[-1].kind == _engine.BLEND:
-        ordered.pop()
+    yield from _until_silent(engine, list(events), rate_hz)
+    yield from _blocks(engine, BLOCK_FRAMES)  # the last 3 ms of what was cut
+
+
+def _until_silent(engine: _engine.Engine, events: list[Event], rate_hz: int) -> Iterator[np.ndarray]:
+    last_s = max((event.time_s for event in events if event.kind != _engine.BLEND), default=0.0)
+    stop = Event(last_s + MAX_TAIL_S, _engine.ALL_SOUND_OFF)
     now = 0
-    for event in ordered:
-        frame = round(event.time_s * rate_hz)
-        yield from _blocks(engine, frame - now)
-        now = max(now, frame)
+    for event in sorted([*events, stop], key=lambda event: event.time_s):
+        for block in _blocks(engine, round(event.time_s * rate_hz) - now):
+            yield block
+            now += len(block)
+            if now > round(last_s * rate_hz) and engine.meters()["voices"] == 0:
+                return
         if not engine.send(0, *event[1:]):
             engine.render(np.empty((0, 2), np.float32))  # makes room
             engine.send(0, *event[1:])
-    engine.render(np.empty((0, 2), np.float32))
-    for _ in range(ceil(MAX_TAIL_S * rate_hz / BLOCK_FRAMES)):
-        if engine.meters()["voices"] == 0:
-            break
-        yield from _blocks(engine, BLOCK_FRAMES)
-    engine.send(0, _engine.ALL_SOUND_OFF)
-    yield from _blocks(engine, BLOCK_FRAMES)  # the last 3 ms of what was cut
+        if event is stop:
+            return
 
 
 def _blocks(engine: _engine.Engine, frames: int) -> Iterator[np.ndarray]:

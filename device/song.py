@@ -129,5 +129,5 @@ def knob_path(points: Sequence[tuple[float, float, float]]) -> list[Event]:
         for step in range(1, steps + 1):
             part = step / steps
             events.append(Event(start_s + part * (end_s - start_s), _engine.BLEND,
-                                a=x0 + part * (x1 - x0), b=y0 + part * (y1 - y0)))
+                                a=(1 - part) * x0 + part * x1, b=(1 - part) * y0 + part * y1))
     return events

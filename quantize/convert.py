@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from device import console
+from device import console, files
 from device.errors import TetradError
 from quantize.check import check, show
 
@@ -36,11 +36,7 @@ def to_int8(model: keras.Model, samples: Iterable[np.ndarray]) -> bytes:
     if any(x.shape != shape or not np.isfinite(x).all() for x in inputs):
         raise TetradError(f"sample inputs must be finite and of shape {list(shape)}, as the model's input is")
 
-    # Weights are frozen first: a model with variables fails in calibration, and a SavedModel keeps SPACE_TO_BATCH_ND
-    # round dilated convolutions, which the Edge TPU does not have.
-    call = tf.function(lambda x: model(x, training=False), input_signature=[tf.TensorSpec(shape, tf.float32)])
-    frozen = convert_variables_to_constants_v2(call.get_concrete_function())
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], tf.Module())    # nothing is left to track
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([_frozen(model)], tf.Module())  # nothing left to track
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([x] for x in inputs)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
@@ -55,6 +51,14 @@ def to_int8(model: keras.Model, samples: Iterable[np.ndarray]) -> bytes:
             raise TetradError(f"{model.name} has no int8 form ({reason}): change the op that is named") from error
 
 
+def _frozen(model: keras.Model) -> object:
+    """The model as a graph of constants: one with variables fails in calibration, and a SavedModel keeps
+    SPACE_TO_BATCH_ND round dilated convolutions, which the Edge TPU does not have."""
+    signature = [tf.TensorSpec(_static_shape(model), tf.float32)]
+    call = tf.function(lambda x: model(x, training=False), input_signature=signature)
+    return convert_variables_to_constants_v2(call.get_concrete_function())
+
+
 def _static_shape(model: keras.Model) -> tuple[int, ...]:
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise TetradError(f"{model.name} has {len(model.inputs)} inputs and {len(model.outputs)} outputs: give it one")
@@ -64,15 +68,17 @@ def _static_shape(model: keras.Model) -> tuple[int, ...]:
     return shape
 
 
+def to_float(model: keras.Model) -> bytes:
+    """The model as a TFLite file that computes in float32; its large weights are stored as float16."""
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([_frozen(model)], tf.Module())
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+    return bytes(converter.convert())
+
+
 def write_whole(path: Path, data: bytes) -> None:
-    """Writes beside the target and renames, so that no half file is ever there. Raises TetradError."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise TetradError(f"{path} cannot be written ({error.strerror}): choose another --out") from error
+    with files.atomic(path) as file:
+        file.write(data)
 
 
 def compile_for_edgetpu(path: Path) -> str:
@@ -100,12 +106,15 @@ def compile_for_edgetpu(path: Path) -> str:
 def quantize_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
     parser.add_argument("run", type=Path, help="a run of `tetrad train student`")
     parser.add_argument("--out", type=Path, required=True, help="the .tflite file to write")
+    parser.add_argument("--encoder", type=Path, help="write the run's encoder too, as a float .tflite file")
     console.add_json_option(parser)
 
     def run(args: Namespace) -> None:
-        from train.distil import calibration_inputs, load_student  # here, as `to_int8` needs no training code
+        from train import distil  # here, as `to_int8` needs no training code
 
-        data = to_int8(load_student(args.run), calibration_inputs(args.run))
+        if args.encoder:
+            write_whole(args.encoder, to_float(distil.load_encoder(args.run)))
+        data = to_int8(distil.load_student(args.run), distil.calibration_inputs(args.run))
         write_whole(args.out, data)
         show(args, args.out, check(data, str(args.out)), compiled=compile_for_edgetpu(args.out))
 

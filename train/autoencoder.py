@@ -21,7 +21,7 @@ class TeacherBatches(Batches):
     """Batches of (frames, samples, codes, pitch) for TeacherTrainer."""
 
     def __init__(self, notes: Notes, config: Config, seed: int) -> None:
-        super().__init__(notes, seed)
+        super().__init__(notes, seed, config.steps)
         self.config = config
 
     def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:

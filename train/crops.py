@@ -1,4 +1,4 @@
-"""Random crops of notes, for training: what is drawn depends on the seed, the epoch and the index alone."""
+"""Random crops of notes, for training: what is drawn depends on the seed and the step alone."""
 
 import zlib
 from dataclasses import dataclass
@@ -12,7 +12,6 @@ from device.recording import NOTE_PEAK
 from device.spectrum import STEP_SAMPLES, log_spectrum
 from train import mulaw
 from train.notes import Jsonwav, Note
-from train.run import EPOCH_STEPS
 from train.wavenet import Config
 
 MARGIN_FRAMES = 4  # embedding frames of context on either side of a crop: what the student's filters reach over
@@ -88,18 +87,15 @@ def encoder_frames(config: Config, audio: np.ndarray) -> np.ndarray:
 
 
 class Batches(keras.utils.PyDataset):
-    """EPOCH_STEPS batches an epoch, prepared in a thread beside the training."""
+    """The batches from `first_step` to `steps`, prepared in a thread beside the training. One training is one pass, so
+    that a resumed one draws what it would have drawn."""
 
-    def __init__(self, notes: Notes, seed: int) -> None:
+    def __init__(self, notes: Notes, seed: int, steps: int) -> None:
         super().__init__(workers=1, max_queue_size=4)
-        self.notes, self.seed, self.epoch = notes, seed, 0
+        self.notes, self.seed, self.steps, self.first_step = notes, seed, steps, 0
 
     def __len__(self) -> int:
-        return EPOCH_STEPS
-
-    def on_epoch_end(self) -> None:
-        self.epoch += 1
+        return self.steps - self.first_step
 
     def random(self, index: int) -> np.random.Generator:
-        return np.random.default_rng((self.seed, self.epoch, index))
-
+        return np.random.default_rng((self.seed, self.first_step + index))

@@ -92,7 +92,7 @@ class StudentBatches(Batches):
     """
 
     def __init__(self, notes: Notes, teacher_notes: TeacherNotes, config: DistilConfig, seed: int) -> None:
-        super().__init__(notes, seed)
+        super().__init__(notes, seed, config.steps)
         self.config, self.teacher_notes = config, teacher_notes
 
     def recording(self, random: np.random.Generator) -> tuple[Crop, list[np.ndarray]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from device import files
 from device.console import progress
@@ -85,7 +86,7 @@ class Recorder(keras.callbacks.Callback):
 
     def save_averages(self) -> None:
         variables = self.model.trainable_variables
-        raw = [keras.ops.convert_to_numpy(v) for v in variables]
+        raw = [np.array(v) for v in variables]
         self.model.optimizer.finalize_variable_values(variables)
         for name, part in self.parts.items():
             save_weights(part, self.run / f"{name}.weights.h5")
@@ -126,26 +127,27 @@ class Advance(keras.callbacks.Callback):
         self.bar.note(f"loss {float((logs or {}).get('loss', float('nan'))):.3f}")
 
 
-def fit(trainer: keras.Model, crops: Any, run: Path, parts: Mapping[str, keras.Model], steps: int,
+def fit(trainer: keras.Model, batches: Any, run: Path, parts: Mapping[str, keras.Model], steps: int,
         rates: Sequence[tuple[int, float]], average_decay: float) -> None:
     """Trains `trainer`, whose output is its loss (B,), until `steps` in all; goes on from the run's state.
 
-    crops: a keras.utils.PyDataset of EPOCH_STEPS batches with an attribute `epoch`, which decides what it draws.
+    batches: those of the whole training; `first_step` is set to where it goes on. `steps` that are no whole number of
+    epochs are rounded up to one.
     """
     optimizer = keras.optimizers.Adam(schedule(rates), epsilon=1e-8, global_clipnorm=GRADIENT_NORM, use_ema=True,
                                       ema_momentum=average_decay)
     trainer.compile(optimizer, loss=lambda unused, loss: keras.ops.mean(loss), jit_compile=False)
-    trainer(crops[0][0])
+    trainer(batches[0][0])
     optimizer.build(trainer.trainable_variables)
     if (run / STATE).exists():
         load_weights(trainer, run / STATE)
     done = int(optimizer.iterations)
-    crops.epoch = done // EPOCH_STEPS
     epochs = -(-steps // EPOCH_STEPS)
+    batches.first_step, batches.steps = done, epochs * EPOCH_STEPS
     if done // EPOCH_STEPS >= epochs:
         return
     with progress("training", total=steps) as bar:
         bar.advance(done)
         recorder = Recorder(run, parts, steps)
-        trainer.fit(crops, epochs=epochs, initial_epoch=done // EPOCH_STEPS, verbose=0,
-                    callbacks=[recorder, Advance(bar)])
+        trainer.fit(batches, epochs=epochs, initial_epoch=done // EPOCH_STEPS, steps_per_epoch=EPOCH_STEPS,
+                    shuffle=False, verbose=0, callbacks=[recorder, Advance(bar)])

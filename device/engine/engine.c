@@ -8,7 +8,7 @@
 #include "queue.h"
 #include "voice.h"
 
-#define VOICE_GAIN 0.25f  /* four voices at full scale reach the limiter's ceiling, a chord at most of its levels does not */
+#define VOICE_GAIN 0.25f /* three voices at full scale reach the limiter's knee, a played chord seldom does */
 #define STOLEN_FADE_MS 3.0f
 #define VOLUME_FOLLOW_MS 5.0f
 #define VOLUME_ARRIVED 1e-6f

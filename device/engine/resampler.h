@@ -41,7 +41,8 @@ void resampler_bend(resampler *r, double samples_a_frame);
 /* Takes the next RESAMPLER_BLOCK samples. To be called when resampler_render() came back short. */
 void resampler_feed(resampler *r, const float *block);
 
-/* Puts out up to `frames` (RESAMPLER_MAX_FRAMES at most); returns how many before it ran out of samples. The first one lies on the first sample. */
+/* Puts out up to `frames` (RESAMPLER_MAX_FRAMES at most), the first one on the first sample fed. Returns how many it
+ * came to before it ran out of samples. */
 int resampler_render(resampler *r, float *out, int frames);
 
 #endif

@@ -6,7 +6,7 @@
 #include "engine.h"
 
 #define FULL_SCALE (1.0f / 32768.0f)
-#define KNOB_MS 2.0        /* each of two followers in a row: 90 % of a knob's step is done in 8 ms, and no edge is left */
+#define KNOB_MS 2.0        /* each of two followers in a row: 90 % of a step is done in 8 ms, without an edge */
 #define KNOB_ARRIVED 1e-6f /* so near the rest of the way is a step of -120 dB */
 #define END_FADE_SAMPLES 80 /* 5 ms before the end of the table, where recordings are cut at any level */
 

@@ -51,6 +51,17 @@ static int run(int rate_hz, int polyphony, int grid, int samples, int pitch) {
 }
 
 int main(void) {
+    engine *e = engine_create(48000, 1);
+    float out[2];
+    engine_event strange[] = {{0, ENGINE_NOTE_ON, 0, 60, NAN, 0.0f}, {0, ENGINE_BLEND, 0, 0, 0.0f, INFINITY},
+                              {0, ENGINE_NOTE_ON, 16, 60, 1.0f, 0.0f}, {0, ENGINE_NOTE_OFF, 0, 128, 0.0f, 0.0f}};
+    for (int i = 0; i < 4; i++)
+        engine_send(e, &strange[i]);
+    engine_render(e, out, 1);
+    if (engine_read_meters(e).ignored != 4)
+        return 2;
+    engine_destroy(e);
+
     static const int rates_hz[] = {16000, 44100, 48000, 192000}, sizes[] = {1, 2, 31, 32, 33, 700};
     for (int i = 0; i < 12; i++)
         if (run(rates_hz[i % 4], i % 5 ? 1 + (int)chance(40) : 1, 2 + (int)chance(4), sizes[i % 6], (int)chance(128))) {

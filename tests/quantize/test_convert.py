@@ -187,7 +187,7 @@ def test_a_failing_compiler_costs_nothing_but_its_file(
 def test_quantize_names_a_place_that_cannot_be_written(
         run_folder: Path, student: keras.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     (run_folder / "decoder.tflite").mkdir()
-    with pytest.raises(TetradError, match=r"decoder\.tflite cannot be written"):
+    with pytest.raises(TetradError, match=r"cannot write .*decoder\.tflite"):
         quantize(run_folder)
     assert sorted(p.name for p in run_folder.iterdir()) == ["bin", "decoder.tflite"]
 

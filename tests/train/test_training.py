@@ -23,8 +23,7 @@ def notes(tmp_path_factory: pytest.TempPathFactory) -> crops.Notes:
 
 @pytest.fixture(autouse=True)
 def short_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (run, crops):
-        monkeypatch.setattr(module, "EPOCH_STEPS", 5)
+    monkeypatch.setattr(run, "EPOCH_STEPS", 5)
 
 
 CONFIG = dataclasses.replace(tiny.CONFIG, steps=10)
@@ -33,8 +32,7 @@ CONFIG = dataclasses.replace(tiny.CONFIG, steps=10)
 @pytest.fixture(scope="module")
 def teacher(notes: crops.Notes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (run, crops):
-            patch.setattr(module, "EPOCH_STEPS", 5)
+        patch.setattr(run, "EPOCH_STEPS", 5)
         folder = tmp_path_factory.mktemp("runs") / "teacher"
         autoencoder.train_autoencoder(notes, CONFIG, folder)
     return folder
