@@ -2,7 +2,7 @@
 PYTHON ?= python3
 SYSTEM_PACKAGES = fluidsynth fluid-soundfont-gm clang libsndfile1
 
-.PHONY: demo test lint test-system clean
+.PHONY: demo test lint test-system factory clean
 
 demo: .venv/installed
 	.venv/bin/tetrad demo --out out
@@ -34,6 +34,27 @@ test-system:
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -y -q $$missing; \
 	  else echo "tests need system packages: sudo apt-get install" $$missing; exit 1; fi; fi
+
+# What is shipped, from a finished run: make factory RUN=runs/student NOTES=notes/fluid
+TETRAD = .venv-test/bin/tetrad
+FACTORY = device/factory
+CORNER = --corner "$(1)=$(NOTES)#$(2)"
+PRESET = $(TETRAD) preset make --velocity 100 --author Tetrad \
+  --licence "MIT: embeddings of notes of FluidR3 GM, (c) Frank Wen"
+
+factory: .venv-test/installed
+	mkdir -p train/factory
+	cp $(RUN)/config.json $(RUN)/history.csv $(RUN)/*er.weights.h5 $(RUN)/student.weights.h5 $(RUN)/calibration.npy train/factory
+	$(TETRAD) quantize train/factory --out $(FACTORY)/decoder.tflite --encoder $(FACTORY)/encoder.tflite
+	$(PRESET) --name First --out $(FACTORY)/first.tetrad $(call CORNER,bass,bass_electronic_033) \
+	  $(call CORNER,flute,flute_acoustic_073) $(call CORNER,organ,organ_acoustic_019) \
+	  $(call CORNER,glockenspiel,mallet_acoustic_009)
+	$(PRESET) --name Chamber --out $(FACTORY)/chamber.tetrad $(call CORNER,cello,string_acoustic_042) \
+	  $(call CORNER,trumpet,brass_acoustic_056) $(call CORNER,clarinet,reed_acoustic_071) \
+	  $(call CORNER,vibraphone,mallet_acoustic_011)
+	$(PRESET) --name Garden --out $(FACTORY)/garden.tetrad $(call CORNER,electric piano,keyboard_electronic_004) \
+	  $(call CORNER,choir,vocal_acoustic_052) $(call CORNER,nylon guitar,guitar_acoustic_024) \
+	  $(call CORNER,harp,string_acoustic_046)
 
 clean:
 	rm -rf .venv .venv-test .cache out build *.egg-info device/_engine*.so

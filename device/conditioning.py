@@ -6,7 +6,9 @@ from device.preset import DIMENSIONS, HOP_SAMPLES
 from device.synth import FRAME_SAMPLES
 
 CONTROL_FRAMES = HOP_SAMPLES // FRAME_SAMPLES  # of a frame of the embedding: 8
-# The pitch as eight hats, an octave apart: in one number, int8 would leave too little between two semitones.
+# The pitch as eight hats, an octave apart and as high as embeddings reach: in one number, or lower, int8 would leave
+# too little between two semitones.
+HAT_LEVEL = 4.0
 HAT_PITCHES = np.arange(24, 109, 12, dtype=np.float32)
 CHANNELS = DIMENSIONS + len(HAT_PITCHES)
 
@@ -21,7 +23,7 @@ COLUMNS = SEGMENT_FRAMES + 2 * MARGIN_FRAMES
 def hats(pitch: float) -> np.ndarray:
     """float32 [8]: the MIDI pitch between the two nearest of HAT_PITCHES; 24 to 108, nearest beyond."""
     at = np.clip(pitch, HAT_PITCHES[0], HAT_PITCHES[-1])
-    return np.maximum(0, 1 - np.abs(at - HAT_PITCHES) / 12).astype(np.float32)
+    return (HAT_LEVEL * np.maximum(0, 1 - np.abs(at - HAT_PITCHES) / 12)).astype(np.float32)
 
 
 def upsampling(frames: int) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Distilling the student: from the teacher's embeddings to recordings, and to the teacher's own samples between them.
 
 One encoder serves both. While the student learns, its loss and the teacher's cross-entropy train the encoder together
-(`--encoder tuned`), so that one embedding goes on driving both decoders; `--encoder frozen` leaves it as it was.
+(`--encoder tuned`), so that one embedding goes on driving both decoders; `--encoder frozen` leaves encoder and teacher
+as they were.
 """
 
 import dataclasses
@@ -29,7 +30,8 @@ from train.student import StudentConfig, build_student, spectral_loss, synthesiz
 from train.wavenet import Config, WaveNetAutoencoder, cross_entropy
 
 KIND = "student"
-CALIBRATION_NOTES = 48  # of which `tetrad quantize` sees the activations
+RMS_NOTES = 64  # from which the embedding's units are taken: RMS 1 each, so that int8 serves all of them alike
+CALIBRATION_NOTES = 32  # of which `tetrad quantize` sees the activations
 EDGE = MARGIN_FRAMES * conditioning.CONTROL_FRAMES
 
 
@@ -44,14 +46,18 @@ class DistilConfig:
     batch: int = 8
     teacher_notes: int = 128  # that the teacher plays at embeddings half-way between two instruments
     teacher_samples: int = 2 * SAMPLE_RATE_HZ
+    teacher_temperature: float = 0.7  # of its draws: under 1 it hisses less
+    teacher_from: float = 0.7  # of the steps are done before it plays, for it is learning too
     teacher_share: float = 0.125  # of the crops that are teacher's samples
-    teacher_crops: int = 1  # recordings a batch on which the teacher goes on learning; none where the encoder is frozen
-    teacher_crop_samples: int = 5120
+    teacher_crops: int = 2  # recordings a batch on which the teacher goes on learning; none where the encoder is frozen
+    teacher_crop_samples: int = 3072
     teacher_weight: float = 0.3  # of its cross-entropy beside the student's loss
+    jitter: float = 0.04  # RMS of noise on the embedding, as int8 brings: 4 / 127 a step
+    embedding_reach: float = 4.0  # beyond which an embedding is pulled back, for int8 has to span it
     neighbour_share: float = 0.15  # of the crops whose embedding comes from the same instrument's next pitches
-    learning_rates: tuple[tuple[int, float], ...] = ((0, 1e-3), (4800, 3e-4), (7200, 1e-4))
+    learning_rates: tuple[tuple[int, float], ...] = ((0, 1e-3), (6000, 3e-4), (8500, 1e-4))
     average_decay: float = 0.998
-    steps: int = 8000
+    steps: int = 10_000
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,8 @@ def play_teacher(autoencoder: WaveNetAutoencoder, notes: Notes, config: DistilCo
                             embed(autoencoder, notes.audio(notes.notes[j]))) / 2 for i, j in pairs])
     pitches = np.array([notes.notes[i].pitch for i, _ in pairs])
     with progress("the teacher plays", config.teacher_samples) as bar:
-        codes = generate(autoencoder, embeddings, pitches, config.teacher_samples, seed, advance=bar.advance)
+        codes = generate(autoencoder, embeddings, pitches, config.teacher_samples, seed, config.teacher_temperature,
+                         bar.advance)
     return TeacherNotes(codes, np.array(pairs))
 
 
@@ -142,9 +149,15 @@ def student_inputs(config: DistilConfig, drawn: list[tuple[Crop, list[np.ndarray
         "turns": np.stack([synth.turns(c.note.pitch, c.start, config.crop_samples) for c in crops]),
         "audible": np.stack([synth.audible(p) for p in pitches]),
         "noise_real": shaped.real, "noise_imag": shaped.imag,
+        "jitter": config.jitter * random.standard_normal((len(crops), spectra_frames(config), 16), np.float32),
         "audio": np.stack([crop.audio for crop in crops]),
         "codes": codes.astype(np.int32), "pitch": np.array(pitches[: config.teacher_crops], np.int32),
     }
+
+
+def spectra_frames(config: DistilConfig) -> int:
+    """Embedding frames of a crop, margins included."""
+    return config.crop_samples // HOP_SAMPLES + 2 * MARGIN_FRAMES
 
 
 def mixing(counts: list[int]) -> np.ndarray:
@@ -168,19 +181,21 @@ class StudentTrainer(keras.Model):
             self.decoder = autoencoder.decoder
         else:
             self.encoder.trainable = False
-        frames = config.crop_samples // HOP_SAMPLES + 2 * MARGIN_FRAMES
-        self.upsampling = conditioning.upsampling(frames)
+        self.upsampling = conditioning.upsampling(spectra_frames(config))
 
     def call(self, inputs: dict[str, keras.KerasTensor]) -> keras.KerasTensor:
         each = self.encoder(inputs["spectra"])  # (spectra, frames, 16)
         mixed = ops.einsum("bn,nfd->bfd", inputs["mix"], each)
-        z = ops.matmul(self.upsampling, mixed)  # (B, control frames, 16)
+        z = ops.matmul(self.upsampling, mixed + inputs["jitter"])  # (B, control frames, 16)
         hats = inputs["hats"][:, None, :] + ops.zeros_like(z[..., :1])
         x = ops.concatenate([z, hats], axis=-1) * inputs["inside"][..., None]
         controls = self.student(x[:, None])[:, 0, EDGE : 1 - EDGE]  # (B, F + 1, CONTROLS)
         audio = synthesize(controls, inputs["turns"], inputs["audible"], inputs["noise_real"], inputs["noise_imag"])
         loss = spectral_loss(audio, inputs["audio"])
-        return loss + self.teacher_loss(inputs, mixed) if self.tuned else loss
+        if not self.tuned:
+            return loss
+        excess = ops.relu(ops.abs(mixed) - self.config.embedding_reach)
+        return loss + ops.mean(ops.square(excess)) + self.teacher_loss(inputs, mixed)
 
     def teacher_loss(self, inputs: dict[str, keras.KerasTensor], mixed: keras.KerasTensor) -> keras.KerasTensor:
         config = self.config
@@ -192,25 +207,38 @@ class StudentTrainer(keras.Model):
 
 
 def train_student(notes: Notes, teacher: Path, config: DistilConfig, run: Path, seed: int = 0) -> None:
+    """First on recordings alone; then, where it is to play, on what the teacher has learned to play meanwhile."""
     open_run(run, config, KIND)
     keras.utils.set_random_seed(seed)
     autoencoder = load_autoencoder(teacher)
-    teacher_notes = played_notes(autoencoder, notes, config, run)
+    autoencoder.rescale_embedding(embedding_rms(autoencoder, notes, seed))
     student = build_student(config.student)
     parts = {"encoder": autoencoder.encoder, "decoder": autoencoder.decoder, "student": student}
-    batches = StudentBatches(notes, teacher_notes, config, seed)
-    fit(StudentTrainer(autoencoder, student, config), batches, run, parts, config.steps, config.learning_rates,
-        config.average_decay)
+    trainer = StudentTrainer(autoencoder, student, config)
+
+    def train(played: TeacherNotes, steps: int) -> None:
+        fit(trainer, StudentBatches(notes, played, config, seed), run, parts, steps, config.learning_rates,
+            config.average_decay)
+
+    none = TeacherNotes(np.zeros((0, 0), np.int16), np.zeros((0, 2), np.int64))
+    if config.teacher_notes:
+        train(none, int(config.teacher_from * config.steps))
+    train(played_notes(notes, config, run) if config.teacher_notes else none, config.steps)
     save_calibration(notes, run, seed)
 
 
-def played_notes(autoencoder: WaveNetAutoencoder, notes: Notes, config: DistilConfig, run: Path) -> TeacherNotes:
-    """The teacher's notes of a run, played once."""
+def embedding_rms(autoencoder: WaveNetAutoencoder, notes: Notes, seed: int) -> np.ndarray:
+    """(16,) RMS of each of the embedding's numbers, over some notes."""
+    picked = np.random.default_rng(seed).integers(0, len(notes.notes), RMS_NOTES)
+    embeddings = np.stack([embed(autoencoder, notes.audio(notes.notes[i])) for i in picked])
+    return np.sqrt(np.mean(embeddings**2, axis=(0, 1)))
+
+
+def played_notes(notes: Notes, config: DistilConfig, run: Path) -> TeacherNotes:
+    """The teacher's notes of a run, played once, with the averages of what the run's weights are by then."""
     path = run / "teacher_notes.npz"
-    if config.teacher_notes == 0:
-        return TeacherNotes(np.zeros((0, 0), np.int16), np.zeros((0, 2), np.int64))
     if not path.exists():
-        played = play_teacher(autoencoder, notes, config)
+        played = play_teacher(load_trained(run).autoencoder, notes, config)
         with files.atomic(path) as file:
             np.savez(file, codes=played.codes, pairs=played.pairs)
     with np.load(path) as arrays:
@@ -218,13 +246,13 @@ def played_notes(autoencoder: WaveNetAutoencoder, notes: Notes, config: DistilCo
 
 
 def save_calibration(notes: Notes, run: Path, seed: int) -> None:
-    """`calibration.npy`: inputs of whole notes, for the ranges that `tetrad quantize` has to measure."""
+    """`calibration.npy`: inputs of whole notes, float16, for the ranges that `tetrad quantize` has to measure."""
     autoencoder, random = load_trained(run).autoencoder, np.random.default_rng(seed)
     picked = random.choice(len(notes.notes), min(CALIBRATION_NOTES, len(notes.notes)), replace=False)
     tensors = [conditioning.to_tensors(conditioning.channels(embed(autoencoder, notes.audio(note)), note.pitch))
                for note in (notes.notes[i] for i in picked)]
     with files.atomic(run / "calibration.npy") as file:
-        np.save(file, np.concatenate(tensors))
+        np.save(file, np.concatenate(tensors).astype(np.float16))
 
 
 @dataclass(frozen=True)
@@ -277,7 +305,7 @@ def calibration_inputs(run: Path) -> Iterator[np.ndarray]:
         inputs = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise TetradError(f"{path}: cannot be read ({error}); run `tetrad train student` to its end") from error
-    yield from inputs[:, None]
+    yield from inputs[:, None].astype(np.float32)
 
 
 def train_command(parser: ArgumentParser) -> Callable[[Namespace], None]:

@@ -59,7 +59,8 @@ class Sampler:
             d = taps @ self._taps[i] + self._weights[f"dilated_{i}"][1] + self._biases[f"condition_{i}"][:, frame]
             past[oldest] = h
             gated = sigmoid(d[:, : config.decoder_width]) * np.tanh(d[:, config.decoder_width :])
-            h = h + self._pointwise(f"residual_{i}", gated)
+            if i < config.decoder_layers - 1:
+                h = h + self._pointwise(f"residual_{i}", gated)
             skip = skip + self._pointwise(f"skip_{i}", gated)
         y = self._pointwise("out", np.maximum(skip, 0)) + self._biases["condition_out"][:, frame]
         return self._pointwise("logits", np.maximum(y, 0))

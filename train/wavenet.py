@@ -7,6 +7,7 @@ by the embedding, predicts each next sample as one of 256 mu-law levels. Plain K
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from device.spectrum import BINS, STEP_SAMPLES
@@ -43,7 +44,8 @@ class Config:
 
 
 CONFIGS = {
-    # h512_bo16 of the paper: 59,827,712 parameters in what generates.
+    # h512_bo16 of the paper: 59,827,712 parameters in what generates, 262,656 of them in a last residual layer that
+    # reaches no output, and is left out here.
     "nsynth": Config(
         name="nsynth", encoder_input="samples", encoder_width=128, encoder_layers=30, encoder_cycle=10,
         decoder_width=512, decoder_skip=256, decoder_layers=30, decoder_cycle=10, pitch_dimensions=0,
@@ -102,7 +104,8 @@ def build_decoder(config: Config) -> keras.Model:
                           name=f"dilated_{i}")(h)
         d = d + bias(2 * width, f"condition_{i}")
         gated = ops.sigmoid(d[..., :width]) * ops.tanh(d[..., width:])
-        h = h + layers.Conv1D(width, 1, name=f"residual_{i}")(gated)
+        if i < config.decoder_layers - 1:  # the last one would reach no output
+            h = h + layers.Conv1D(width, 1, name=f"residual_{i}")(gated)
         skip = skip + layers.Conv1D(skip_width, 1, name=f"skip_{i}")(gated)
     y = layers.Conv1D(skip_width, 1, name="out")(ops.relu(skip)) + bias(skip_width, "condition_out")
     logits = layers.Conv1D(mulaw.LEVELS, 1, name="logits")(ops.relu(y))  # (B, T, 256)
@@ -116,6 +119,16 @@ class WaveNetAutoencoder:
         self.config = config
         self.encoder = build_encoder(config)
         self.decoder = build_decoder(config)
+
+    def rescale_embedding(self, divisors: np.ndarray) -> None:
+        """Divides each of the embedding's numbers by one of `divisors` (16,); the decoder's output stays the same."""
+        bottleneck = self.encoder.get_layer("bottleneck")
+        bottleneck.set_weights([w / divisors for w in bottleneck.get_weights()])
+        for layer in self.decoder.layers:
+            if layer.name.startswith("condition_"):
+                kernel, bias = layer.get_weights()
+                kernel[:, : self.config.dimensions] *= divisors[:, None]
+                layer.set_weights([kernel, bias])
 
     def logits(self, samples: keras.KerasTensor, embedding: keras.KerasTensor, pitch: keras.KerasTensor,
                ) -> keras.KerasTensor:

@@ -28,7 +28,7 @@ def test_a_row_sees_what_lies_beside_it() -> None:
 
 def test_semitones_are_told_apart() -> None:
     steps = np.abs(np.diff([conditioning.hats(pitch) for pitch in range(24, 109)], axis=0)).max(axis=1)
-    assert np.allclose(steps, 1 / 12)
+    assert np.allclose(steps, conditioning.HAT_LEVEL / 12)
     assert np.array_equal(conditioning.hats(20), conditioning.hats(24))
 
 
