@@ -1,5 +1,7 @@
 """What the student is fed: the embedding at control rate and the pitch, laid out as the decoder's tensor."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from device.preset import DIMENSIONS, HOP_SAMPLES
@@ -26,6 +28,7 @@ def hats(pitch: float) -> np.ndarray:
     return (HAT_LEVEL * np.maximum(0, 1 - np.abs(at - HAT_PITCHES) / 12)).astype(np.float32)
 
 
+@lru_cache(maxsize=4)
 def upsampling(frames: int) -> np.ndarray:
     """float32 [8 frames, frames]: linear interpolation from the middles of embedding frames to control frames."""
     at = (np.arange(frames * CONTROL_FRAMES) * FRAME_SAMPLES - HOP_SAMPLES / 2) / HOP_SAMPLES

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
-from device import conditioning, console, files, litert, synth
+from device import conditioning, console, litert, synth
 from device.corner import read_embedding
 from device.errors import TetradError
 from device.preset import DIMENSIONS, FRAMES, SAMPLE_RATE_HZ
+from device.recording import write_wav
 
 FACTORY_DECODER = Path(__file__).parent / "factory" / "decoder.tflite"
 
@@ -43,12 +43,6 @@ class Decoder:
         return synth.synthesize(np.stack([self.levels(e, pitch) for e in embeddings]), pitch)
 
 
-def write_wav(path: Path, audio: np.ndarray, rate_hz: int) -> None:
-    """16-bit WAV of float audio [samples] or [samples, channels], whole or not at all; beyond full scale is clipped."""
-    with files.atomic(path) as file:
-        soundfile.write(file, np.clip(audio, -1, 1), rate_hz, subtype="PCM_16", format="WAV")
-
-
 def decode_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
     parser.add_argument("embedding", type=Path, metavar="EMB.npy", help="float32 [frames, 16]")
     parser.add_argument("--pitch", type=float, required=True, help="MIDI pitch, fractions allowed")
@@ -60,9 +54,8 @@ def decode_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
         if not 0 <= args.pitch <= 127:
             raise TetradError(f"--pitch {args.pitch:g} is no MIDI pitch: give 0 to 127")
         audio = Decoder(args.decoder).decode(read_embedding(args.embedding)[None], args.pitch)[0]
-        write_wav(args.out, audio, SAMPLE_RATE_HZ)
-        console.report(args, {"wav": str(args.out), "seconds": len(audio) / SAMPLE_RATE_HZ,
-                              "peak": float(np.abs(audio).max())})
+        frames, peak = write_wav(args.out, [audio], SAMPLE_RATE_HZ)
+        console.report(args, {"wav": str(args.out), "seconds": frames / SAMPLE_RATE_HZ, "peak": peak})
 
     return run
 

@@ -9,7 +9,8 @@ import numpy as np
 from device import _engine, console
 from device.errors import TetradError
 from device.preset import Preset
-from device.render import RATE_HZ, needed_pitches, render, song_bank, write_wav
+from device.recording import write_wav
+from device.render import RATE_HZ, needed_pitches, render, song_bank
 from device.song import Event, knob_path
 
 FACTORY_PRESET = Path(__file__).parent / "factory" / "first.tetrad"

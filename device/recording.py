@@ -1,11 +1,14 @@
 """Recordings as people have them, into notes as the encoder knows them."""
 
+import itertools
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import soxr
 
+from device import files
 from device.errors import TetradError
 from device.preset import NOTE_SAMPLES, SAMPLE_RATE_HZ
 
@@ -64,3 +67,23 @@ def as_note(audio: np.ndarray) -> np.ndarray:
     if len(audio) > NOTE_SAMPLES:
         note[-RELEASE_SAMPLES:] *= np.cos(np.linspace(0, np.pi / 2, RELEASE_SAMPLES)).astype(np.float32) ** 2
     return note * np.float32(NOTE_PEAK / np.abs(note).max())
+
+
+def write_wav(path: Path, blocks: Iterable[np.ndarray], rate_hz: int) -> tuple[int, float]:
+    """Blocks float [frames] or [frames, channels] as a 16-bit WAV, whole or not at all; beyond full scale is clipped.
+
+    Returns the frames and their peak. Raises TetradError where it cannot be written.
+    """
+    blocks = iter(blocks)
+    first = next(blocks)
+    frames, peak = 0, 0.0
+    try:
+        with (files.atomic(path) as file,
+              soundfile.SoundFile(file, "w", rate_hz, first[0].size, "PCM_16", format="WAV") as wav):
+            for block in itertools.chain([first], blocks):
+                wav.write(np.clip(block, -1, 1))
+                frames += len(block)
+                peak = max(peak, float(np.abs(block).max(initial=0.0)))
+    except soundfile.SoundFileError as error:
+        raise TetradError(f"cannot write {path}: {error}; is the disk full?") from error
+    return frames, peak

@@ -9,13 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import soundfile
 
-from device import _engine, console, files
+from device import _engine, console
 from device.bake import GRID, bake, remaining
 from device.bank import Bank
 from device.errors import TetradError
 from device.preset import Preset, Synth
+from device.recording import write_wav
 from device.song import CENTRE, DRUM_CHANNEL, Event, knob_path, read_knobs, song_events
 
 RATE_HZ = 48_000
@@ -114,20 +114,6 @@ def _whole_bank(preset: Preset, pitches: Sequence[int], directory: Path) -> Bank
         return None
     whole = bank.preset == preset.digest and all(p in bank.valid and bank.valid[p].all() for p in pitches)
     return bank if whole else None
-
-
-def write_wav(path: Path, blocks: Iterable[np.ndarray], rate_hz: int) -> tuple[int, float]:
-    """Writes blocks float32 [frames, 2] as 16-bit WAV, whole or not at all. Returns the frames and their peak."""
-    frames, peak = 0, 0.0
-    try:
-        with files.atomic(path) as file, soundfile.SoundFile(file, "w", rate_hz, 2, "PCM_16", format="WAV") as wav:
-            for block in blocks:
-                wav.write(block)
-                frames += len(block)
-                peak = max(peak, float(np.abs(block).max(initial=0.0)))
-    except soundfile.SoundFileError as error:
-        raise TetradError(f"cannot write {path}: {error}; is the disk full?") from error
-    return frames, peak
 
 
 def _played(song: Path, knobs: Path | None) -> list[Event]:

@@ -44,13 +44,18 @@ def turns(pitch: float, start_samples: int, samples: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def sines(pitch: float, frames: int) -> np.ndarray:
-    """sin of each audible harmonic, float32 [frames, audible harmonics, FRAME_SAMPLES]."""
-    k = HARMONIC_NUMBERS[audible(pitch) > 0]
-    phase = turns(pitch, 0, frames * FRAME_SAMPLES).reshape(frames, 1, FRAME_SAMPLES)
-    # Turns are reduced before they become radians: float32 keeps its precision, and sin its fast path.
-    angle = np.mod(phase * k[:, None], 1.0)
-    return np.sin(2 * np.pi * angle + PHASES_RADIANS[: len(k), None], dtype=np.float32)
+def oscillators(pitch: float, frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """The audible harmonics as a product: what each is at the start of a frame, and how it turns within one.
+
+    float32 [frames, 2 K] and [2 K, FRAME_SAMPLES]. sin(a + b) = sin a cos b + cos a sin b, so the sum of all harmonics
+    is one matrix product, and sines are computed once a frame instead of once a sample.
+    """
+    k = HARMONIC_NUMBERS[audible(pitch) > 0].astype(np.float64)
+    starts_s = np.arange(frames) * FRAME_SAMPLES / SAMPLE_RATE_HZ
+    start = 2 * np.pi * np.mod(np.outer(starts_s, k * pitch_to_hz(pitch)), 1.0) + PHASES_RADIANS[: len(k)]
+    within = 2 * np.pi * np.outer(k * pitch_to_hz(pitch) / SAMPLE_RATE_HZ, np.arange(FRAME_SAMPLES))
+    starts = np.concatenate([np.sin(start), np.cos(start)], axis=1).astype(np.float32)
+    return starts, np.concatenate([np.cos(within), np.sin(within)]).astype(np.float32)
 
 
 def white_noise(samples: int) -> np.ndarray:
@@ -88,15 +93,14 @@ def synthesize(levels: np.ndarray, pitch: float) -> np.ndarray:
     """Levels float32 [notes, frames, CONTROLS], see `level`, of one MIDI pitch -> audio float32 [notes, samples]."""
     notes, frames, _ = levels.shape
     levels = np.concatenate([levels, levels[:, -1:]], axis=1)  # the last level is held
-    basis = sines(pitch, frames)
-    amplitudes = levels[..., : basis.shape[1]]  # [notes, frames + 1, audible harmonics]
+    starts, within = oscillators(pitch, frames)
+    amplitudes = np.tile(levels[..., : starts.shape[1] // 2], 2)  # [notes, frames + 1, 2 K]
     gains = levels[..., HARMONICS:] * np.float32(band_gain())  # [notes, frames + 1, BANDS]
     spectra = shared_noise_spectra(frames)
     audio = np.empty((notes, frames, FRAME_SAMPLES), np.float32)
     for note in range(notes):
-        a = amplitudes[note]
-        ends = np.matmul(np.stack([a[:-1], a[1:]], axis=1), basis)  # [frames, 2, FRAME_SAMPLES]
-        audio[note] = ends[:, 0] + (ends[:, 1] - ends[:, 0]) * RAMP
+        first, last = (amplitudes[note, :-1] * starts) @ within, (amplitudes[note, 1:] * starts) @ within
+        audio[note] = first + (last - first) * RAMP
         grains = np.fft.irfft(spectra * gains[note], n=2 * FRAME_SAMPLES).astype(np.float32) * WINDOW
         audio[note] += grains[:-1, FRAME_SAMPLES:] + grains[1:, :FRAME_SAMPLES]
     return audio.reshape(notes, frames * FRAME_SAMPLES)

@@ -359,7 +359,7 @@ import resource, signal, sys
 import numpy as np
 from pathlib import Path
 from device.errors import TetradError
-from device.render import write_wav
+from device.recording import write_wav
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:
