@@ -1,14 +1,14 @@
 # make demo: the shipped sounds through the engine. make test: everything CI checks.
 PYTHON ?= python3
-SYSTEM_PACKAGES = fluidsynth fluid-soundfont-gm clang libsndfile1
-
+SYSTEM_PACKAGES = clang fluid-soundfont-gm gcc libfluidsynth3
+.NOTPARALLEL:
 .PHONY: demo test lint test-system factory clean
 
 demo: .venv/installed
 	.venv/bin/tetrad demo --out out
 
 test: test-system .venv-test/installed lint
-	.venv-test/bin/python -m pytest
+	TF_CPP_MIN_LOG_LEVEL=3 .venv-test/bin/python -m pytest
 
 lint: .venv-test/installed
 	.venv-test/bin/ruff check .
@@ -17,34 +17,50 @@ lint: .venv-test/installed
 	  -I$$(.venv-test/bin/python -c 'import sysconfig; print(sysconfig.get_path("include"))') \
 	  device/engine/*.c || exit 1; done
 
+# What pip would take a page to say.
+define CAN_BUILD
+	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "needs Python 3.11 or later with venv: sudo apt-get install python3-venv"; exit 1; }
+	@test -f $$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h \
+	  || { echo "needs Python's headers: sudo apt-get install python3-dev"; exit 1; }
+	@command -v cc >/dev/null || { echo "needs a C compiler: sudo apt-get install gcc"; exit 1; }
+endef
+
 # The device part: no TensorFlow. matplotlib draws the demo's picture.
 .venv/installed: pyproject.toml $(wildcard device/engine/*.[ch])
+	$(CAN_BUILD)
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --progress-bar on -e '.[picture]'
 	touch $@
 
 .venv-test/installed: pyproject.toml $(wildcard device/engine/*.[ch])
+	$(CAN_BUILD)
 	$(PYTHON) -m venv .venv-test
 	.venv-test/bin/pip install -q -e '.[train,dev]'
 	touch $@
 
 test-system:
-	@missing=$$(dpkg-query -W -f='$${db:Status-Status} $${Package}\n' $(SYSTEM_PACKAGES) 2>&1 \
-	  | sed -n 's/.*no packages found matching //p; s/^not-installed //p'); \
+	@for package in $(SYSTEM_PACKAGES); do \
+	  dpkg-query -W -f='$${db:Status-Status}\n' $$package 2>/dev/null | grep -qx installed \
+	    || missing="$$missing $$package"; done; \
 	if [ -n "$$missing" ]; then \
-	  if [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -y -q $$missing; \
-	  else echo "tests need system packages: sudo apt-get install" $$missing; exit 1; fi; fi
+	  if [ "$$(id -u)" = 0 ]; then export DEBIAN_FRONTEND=noninteractive; \
+	    apt-get update -q && apt-get install -y -q --no-install-recommends $$missing; \
+	  else echo "tests need system packages: sudo apt-get install$$missing"; exit 1; fi; fi
 
-# What is shipped, from a finished run: make factory RUN=runs/student NOTES=notes/fluid
+# What is shipped, from finished runs: make factory TEACHER=runs/teacher RUN=runs/student NOTES=notes/fluid
 TETRAD = .venv-test/bin/tetrad
 FACTORY = device/factory
-CORNER = --corner "$(1)=$(NOTES)#$(2)"
+CORNER = --corner "$(1)=$(NOTES)\#$(2)"
 PRESET = $(TETRAD) preset make --velocity 100 --author Tetrad \
-  --licence "MIT: embeddings of notes of FluidR3 GM, (c) Frank Wen"
+  --licence "Apache-2.0; made from notes of FluidR3 GM (MIT, Frank Wen)"
 
 factory: .venv-test/installed
+	@test -n "$(TEACHER)" -a -n "$(RUN)" -a -n "$(NOTES)" || { echo "make factory TEACHER=… RUN=… NOTES=…"; exit 1; }
 	mkdir -p train/factory
-	cp $(RUN)/config.json $(RUN)/history.csv $(RUN)/*er.weights.h5 $(RUN)/student.weights.h5 $(RUN)/calibration.npy train/factory
+	cp $(TEACHER)/history.csv train/factory/teacher-history.csv
+	for file in config.json history.csv calibration.npy encoder.weights.h5 decoder.weights.h5 student.weights.h5; do \
+	  cp $(RUN)/$$file train/factory || exit 1; done
 	$(TETRAD) quantize train/factory --out $(FACTORY)/decoder.tflite --encoder $(FACTORY)/encoder.tflite
 	$(PRESET) --name First --out $(FACTORY)/first.tetrad $(call CORNER,bass,bass_electronic_033) \
 	  $(call CORNER,flute,flute_acoustic_073) $(call CORNER,organ,organ_acoustic_019) \

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -37,15 +38,21 @@ def usage() -> str:
     return "\n".join(["usage: tetrad COMMAND [options]", "", *lines, "", "tetrad COMMAND --help tells its options."])
 
 
-def load(target: str, name: str) -> Stage:
-    """The function that `target`, "module:function", names. Raises TetradError where an extra is not installed."""
+# Packages that only an extra installs.
+EXTRAS = {"matplotlib": "picture", **dict.fromkeys(("fluidsynth", "google", "google_crc32c", "keras", "librosa",
+                                                    "tensorflow"), "train")}
+
+
+def load(target: str) -> Stage:
+    """The function that `target`, "module:function", names."""
     module, function = target.split(":")
-    try:
-        found: Stage = getattr(importlib.import_module(module), function)
-        return found
-    except ModuleNotFoundError as error:
-        extra = "train" if module.split(".")[0] in ("train", "quantize") else "picture"
-        raise TetradError(f"`tetrad {name}` needs {error.name}: pip install '.[{extra}]'") from error
+    found: Stage = getattr(importlib.import_module(module), function)
+    return found
+
+
+def missing(error: ModuleNotFoundError, name: str) -> str:
+    extra = EXTRAS.get((error.name or "").split(".")[0])
+    return f"`tetrad {name}` needs {error.name}: pip install '.{f'[{extra}]' if extra else ''}'"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,17 +61,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[:1] in (["-h"], ["--help"]):
         print(usage())
         return 0
+    within = [n for n in COMMANDS if words and n.startswith(f"{words[0]} ")]
+    if within and words[1:] in (["-h"], ["--help"]):
+        print("\n".join(f"tetrad {n}: {COMMANDS[n][1]}" for n in within))
+        return 0
     name = next((n for n in (" ".join(words[:2]), " ".join(words[:1])) if n in COMMANDS), None)
     if name is None:
         print(usage(), file=sys.stderr)
         return 2
     target, text = COMMANDS[name]
     parser = argparse.ArgumentParser(prog=f"tetrad {name}", description=text)
+    # Decoding runs on one thread a process, and as many processes as are asked for.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
-        run = load(target, name)(parser)
+        run = load(target)(parser)
         run(parser.parse_args(words[len(name.split()):]))
     except TetradError as error:
         print(f"tetrad: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        print(f"tetrad: {missing(error, name)}", file=sys.stderr)
+        return 1
+    except OSError as error:  # a disk or a folder that refuses where nothing more can be said
+        print(f"tetrad: {error.filename or name}: {error.strerror or error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("tetrad: interrupted", file=sys.stderr)

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
-from device import console
+from device import console, files
 from device.bank import FULL_SCALE, GRIDS, Bank
 from device.errors import TetradError
 from device.preset import FRAMES, NOTE_SAMPLES, SAMPLE_RATE_HZ, Preset
@@ -49,10 +49,7 @@ def bake(preset: Preset, decoder: Decoder, directory: Path | str, pitches: Seque
         raise TetradError(f"the pitches to bake are MIDI pitches, 0 to 127, at least one, not {wanted}")
     if not GRIDS[0] <= grid <= GRIDS[1]:
         raise TetradError(f"a grid has {GRIDS[0]} to {GRIDS[1]} cells a side, not {grid}")
-    try:
-        Path(directory).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TetradError(f"cannot make the bank {directory}: {error.strerror or error}") from error
+    files.make_folder(Path(directory))
     with _alone(Path(directory)):
         bank = _kept(preset, decoder, Path(directory), grid)
         if bank is None:
@@ -118,12 +115,27 @@ def _decoded(preset: Preset, decoder: Decoder, pitches: Sequence[int], grid: int
     pool = ProcessPoolExecutor(min(jobs, len(pitches)), multiprocessing.get_context("spawn"),
                                _start_worker, (preset, decoder, grid))
     try:
-        yield from pool.map(_work, pitches)
+        with _born_deaf():
+            decoded = pool.map(_work, pitches)
+        yield from decoded
     except BrokenProcessPool as error:
         raise TetradError("a decoding process died, for lack of memory perhaps: bake again with --jobs 1, "
                           "what is done is kept") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _born_deaf() -> Iterator[None]:
+    """Processes started within ignore Ctrl-C from the first: it is for the parent, which ends them."""
+    if threading.current_thread() is not threading.main_thread():  # where Python does not let signals be set
+        yield
+        return
+    kept = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, kept)
 
 
 _task: tuple[Preset, Decoder, int]  # what a worker process decodes, set when it starts
@@ -178,12 +190,16 @@ def bake_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
         from device.decoder import Decoder as LiteDecoder
 
         preset, decoder = Preset.read(args.preset), LiteDecoder(args.decoder)
-        if preset.decoder not in ("", decoder.id):
-            print(f"tetrad: {args.preset} was made for decoder {preset.decoder}, this is {decoder.id}: "
-                  "it may sound otherwise", file=sys.stderr)
+        warn_of_decoder(preset, decoder)
         pitches = args.pitches or preset.pitches
         console.report(args, timed_bake(preset, decoder, args.out, pitches, args.grid, args.jobs))
     return run
+
+
+def warn_of_decoder(preset: Preset, decoder: Decoder) -> None:
+    if preset.decoder not in ("", decoder.id):
+        print(f"tetrad: {preset.name} was made for decoder {preset.decoder}, this is {decoder.id}: "
+              "it may sound otherwise", file=sys.stderr)
 
 
 def timed_bake(preset: Preset, decoder: Decoder, directory: Path, pitches: Sequence[int], grid: int,

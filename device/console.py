@@ -2,8 +2,8 @@
 
 import json
 import sys
-from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Mapping
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -12,6 +12,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 def add_json_option(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as one line of JSON")
+
+
+def whole_number(low: int, high: int) -> Callable[[str], int]:
+    """A type for argparse: whole numbers from low to high; anything else is bad use."""
+
+    def whole(argument: str) -> int:
+        if not argument.isdecimal() or not low <= int(argument) <= high:
+            raise ArgumentTypeError(f"{argument!r} is no whole number from {low} to {high}")
+        return int(argument)
+
+    return whole
 
 
 def report(args: Namespace, result: Mapping[str, object]) -> None:

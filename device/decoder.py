@@ -44,7 +44,7 @@ class Decoder:
 
 
 def decode_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
-    parser.add_argument("embedding", type=Path, metavar="EMB.npy", help="float32 [frames, 16]")
+    parser.add_argument("embedding", type=Path, metavar="EMB.npy", help="float32 [125, 16]")
     parser.add_argument("--pitch", type=float, required=True, help="MIDI pitch, fractions allowed")
     parser.add_argument("--out", type=Path, required=True, help="WAV, 16 kHz mono")
     parser.add_argument("--decoder", type=Path, help="decoder.tflite of one's own instead of the shipped one")
@@ -61,7 +61,8 @@ def decode_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
 
 
 def bench_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
-    parser.add_argument("--notes", type=int, default=40, help="notes of 4 s to decode, each at a pitch of its own")
+    parser.add_argument("--notes", type=console.whole_number(1, 10_000), default=40,
+                        help="notes of 4 s to decode, each at a pitch of its own")
     parser.add_argument("--decoder", type=Path, help="decoder.tflite of one's own instead of the shipped one")
     console.add_json_option(parser)
 

@@ -4,10 +4,11 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib
 import numpy as np
+from matplotlib import pyplot as plt
 
-from device import _engine, console
-from device.errors import TetradError
+from device import _engine, console, files
 from device.preset import Preset
 from device.recording import write_wav
 from device.render import RATE_HZ, needed_pitches, render, song_bank
@@ -45,11 +46,7 @@ def piece() -> tuple[list[Event], list[tuple[float, float, float]]]:
 
 def draw(path: Path, audio: np.ndarray, knobs: list[tuple[float, float, float]], preset: Preset) -> None:
     """The sound as a spectrogram, and under it the knobs' way over time and over the square."""
-    import matplotlib
-
     matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
     mono = audio.mean(axis=1)
     figure = plt.figure(figsize=(12, 7), layout="constrained")
     axes = figure.subplot_mosaic([["sound", "sound"], ["time", "square"]], height_ratios=(2, 1), width_ratios=(3, 1))
@@ -65,12 +62,9 @@ def draw(path: Path, audio: np.ndarray, knobs: list[tuple[float, float, float]],
     for corner, (cx, cy) in zip(preset.corners, ((0, 0), (1, 0), (0, 1), (1, 1)), strict=True):
         axes["square"].annotate(corner.name, (cx, cy), ha="right" if cx else "left", va="bottom" if cy == 0 else "top")
     axes["square"].set(xlim=(-0.15, 1.15), ylim=(1.15, -0.15), xlabel="x", ylabel="y", aspect="equal")
-    try:
-        figure.savefig(path, dpi=100)
-    except OSError as error:
-        raise TetradError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        plt.close(figure)
+    with files.atomic(path) as file:
+        figure.savefig(file, dpi=100, format="png")
+    plt.close(figure)
 
 
 def demo_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
@@ -81,7 +75,7 @@ def demo_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
     def run(args: Namespace) -> None:
         preset = Preset.read(args.preset)
         notes, knobs = piece()
-        args.out.mkdir(parents=True, exist_ok=True)
+        files.make_folder(args.out)
         bank = song_bank(preset, needed_pitches(notes, preset), args.out / f"bank-{preset.digest[:8]}")
         audio = render([*notes, *knob_path(knobs)], bank, preset.synth)
         frames, peak = write_wav(args.out / "demo.wav", [audio], RATE_HZ)

@@ -42,7 +42,7 @@ def embed_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise TetradError(f"two recordings are called {twice[0]}: rename one, or embed them to another folder")
-        args.out.mkdir(parents=True, exist_ok=True)
+        files.make_folder(args.out)
         with console.progress("embedding", len(names)) as bar:
             for path in args.recordings:
                 embedding = embed_file(path, encoder)

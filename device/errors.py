@@ -4,5 +4,5 @@
 class TetradError(Exception):
     """Bad input or a failed job, as one line: what is wrong, with which file, and what to do about it.
 
-    `tetrad` prints the line and exits with 1; nothing else catches it.
+    `tetrad` prints the line and exits with 1.
     """

@@ -40,6 +40,14 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
                 os.unlink(temporary)
 
 
+def make_folder(path: Path) -> None:
+    """Makes a folder where there is none. Raises TetradError where that cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TetradError(f"cannot make the folder {path}: {error.strerror or error}; give another") from error
+
+
 def _umask() -> int:
     mask = os.umask(0o077)  # it can only be read by setting it
     os.umask(mask)

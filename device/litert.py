@@ -1,6 +1,9 @@
 """A LiteRT file of one input and one output, run on one thread."""
 
+import contextlib
 import hashlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,19 @@ MAX_MODEL_BYTES = 64 << 20  # eight times what an Edge TPU holds
 ID_DIGITS = 16  # of the SHA-256: enough to tell decoders apart, short enough to read out
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The runtime writes to the process's stderr, past Python, what delegate it made; nobody asked for it."""
+    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
+
+
 class Model:
     """Checked when it is loaded: what does not have the given shapes is refused."""
 
@@ -27,16 +43,18 @@ class Model:
         try:
             if data[4:8] != b"TFL3":
                 raise ValueError("no TFL3 mark")
-            self._interpreter = Interpreter(model_content=data, num_threads=1)
-            self._interpreter.allocate_tensors()
+            with _quiet():
+                self._interpreter = Interpreter(model_content=data, num_threads=1)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            first = str(error).splitlines()[0]
+            first = (str(error).splitlines() or [type(error).__name__])[0]
             raise TetradError(f"{path}: no LiteRT model ({first}); copy it again, or run `tetrad quantize`") from error
-        (self._input,), (self._output,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
-        shapes = tuple(self._input["shape"]), tuple(self._output["shape"])
-        if shapes != (input_shape, output_shape):
-            raise TetradError(f"{path}: takes {shapes[0]} to {shapes[1]}, not {input_shape} to {output_shape}; "
+        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        shapes = [tuple(int(n) for n in details["shape"]) for details in (*inputs, *outputs)]
+        if shapes != [input_shape, output_shape]:
+            raise TetradError(f"{path}: its inputs and outputs are {shapes}, not {[input_shape, output_shape]}; "
                               "it is a model for something else, or for another version")
+        self._input, self._output = inputs[0], outputs[0]
 
     @property
     def is_quantized(self) -> bool:

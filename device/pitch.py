@@ -12,6 +12,7 @@ import soxr
 from device.errors import TetradError
 from device.preset import SAMPLE_RATE_HZ
 from device.recording import as_note
+from device.synth import pitch_to_hz
 
 LOWEST, HIGHEST = 21, 108  # A0 .. C8, a piano's range and NSynth's: a 2 or a 440 in a name is no pitch
 SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
@@ -50,7 +51,7 @@ def pitch_from_sound(audio: np.ndarray) -> float | None:
     None where there is no one pitch: noise, drums, a melody.
     """
     note = soxr.resample(as_note(audio).astype(np.float64), SAMPLE_RATE_HZ, YIN_RATE_HZ)
-    shortest, longest = int(YIN_RATE_HZ / hertz(HIGHEST + 1)), int(YIN_RATE_HZ / hertz(LOWEST - 1))
+    shortest, longest = int(YIN_RATE_HZ / pitch_to_hz(HIGHEST + 1)), int(YIN_RATE_HZ / pitch_to_hz(LOWEST - 1))
     span = WINDOW_SAMPLES + longest
     frames = np.lib.stride_tricks.sliding_window_view(note, span)[::STEP_SAMPLES]  # (frames, span)
     frames = frames - frames.mean(axis=1, keepdims=True)
@@ -67,10 +68,6 @@ def pitch_from_sound(audio: np.ndarray) -> float | None:
     low, middle, high = np.percentile(pitches, (25, 50, 75))
     inside = LOWEST - 0.5 <= middle < HIGHEST + 0.5
     return float(middle) if inside and high - low <= SPREAD_SEMITONES else None
-
-
-def hertz(pitch: float) -> float:
-    return 440.0 * 2.0 ** ((pitch - 69) / 12)
 
 
 def differences(frames: np.ndarray, longest: int) -> np.ndarray:

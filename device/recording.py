@@ -1,6 +1,7 @@
 """Recordings as people have them, into notes as the encoder knows them."""
 
 import itertools
+import wave
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -77,13 +78,13 @@ def write_wav(path: Path, blocks: Iterable[np.ndarray], rate_hz: int) -> tuple[i
     blocks = iter(blocks)
     first = next(blocks)
     frames, peak = 0, 0.0
-    try:
-        with (files.atomic(path) as file,
-              soundfile.SoundFile(file, "w", rate_hz, first[0].size, "PCM_16", format="WAV") as wav):
-            for block in itertools.chain([first], blocks):
-                wav.write(np.clip(block, -1, 1))
-                frames += len(block)
-                peak = max(peak, float(np.abs(block).max(initial=0.0)))
-    except soundfile.SoundFileError as error:
-        raise TetradError(f"cannot write {path}: {error}; is the disk full?") from error
+    # Python's own writer: a full disk reaches us as the OSError it is, which libsndfile's callbacks print instead.
+    with files.atomic(path) as file, wave.open(file, "wb") as wav:
+        wav.setnchannels(first[0].size)
+        wav.setsampwidth(2)
+        wav.setframerate(rate_hz)
+        for block in itertools.chain([first], blocks):
+            wav.writeframesraw(np.rint(np.clip(block, -1, 1) * 32767).astype("<i2").tobytes())
+            frames += len(block)
+            peak = max(peak, float(np.abs(block).max(initial=0.0)))
     return frames, peak

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from device import _engine, console
-from device.bake import GRID, bake, remaining
+from device.bake import GRID, bake, remaining, warn_of_decoder
 from device.bank import Bank
 from device.errors import TetradError
 from device.preset import Preset, Synth
@@ -94,14 +94,15 @@ def needed_pitches(events: Iterable[Event], preset: Preset) -> list[int]:
 def song_bank(preset: Preset, pitches: Sequence[int], directory: Path, decoder_path: Path | None = None) -> Bank:
     """The bank in a folder, with at least these pitches: what is missing is decoded into it.
 
-    A bank of the preset that holds them all already is taken as it is, unless a decoder is asked for; a bank of
-    another preset, or a damaged one, is replaced, as `bake` does. Raises TetradError.
+    A bank of the preset and of the decoder it was made for that holds them all already is taken as it is, unless a
+    decoder is asked for; a bank of another, or a damaged one, is replaced, as `bake` does. Raises TetradError.
     """
     if decoder_path is None and (bank := _whole_bank(preset, pitches, directory)):
         return bank
     from device.decoder import Decoder  # needs LiteRT, which a whole bank does not
 
     decoder = Decoder(decoder_path)
+    warn_of_decoder(preset, decoder)
     missing = remaining(preset, decoder, directory, pitches, GRID)
     with console.progress("decoding", len(missing)) as bar:
         return bake(preset, decoder, directory, pitches, GRID, lambda _: bar.advance(), os.cpu_count() or 1)
@@ -112,8 +113,8 @@ def _whole_bank(preset: Preset, pitches: Sequence[int], directory: Path) -> Bank
         bank = Bank.open(directory)
     except TetradError:  # none, or one to be baked anew
         return None
-    whole = bank.preset == preset.digest and all(p in bank.valid and bank.valid[p].all() for p in pitches)
-    return bank if whole else None
+    same = bank.preset == preset.digest and preset.decoder in ("", bank.decoder)
+    return bank if same and all(p in bank.valid and bank.valid[p].all() for p in pitches) else None
 
 
 def _played(song: Path, knobs: Path | None) -> list[Event]:
@@ -130,14 +131,6 @@ def _played(song: Path, knobs: Path | None) -> list[Event]:
     return events
 
 
-def _number(low: int, high: int) -> Callable[[str], int]:
-    def whole(argument: str) -> int:
-        if not argument.isdecimal() or not low <= int(argument) <= high:
-            raise ArgumentTypeError(f"{argument!r} is no whole number from {low} to {high}")
-        return int(argument)
-    return whole
-
-
 def render_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
     parser.add_argument("song", type=Path, metavar="SONG.mid", help="a MIDI file; CC 16 and 17 move the knobs")
     parser.add_argument("--preset", type=Path, required=True, metavar="P.tetrad")
@@ -148,8 +141,9 @@ def render_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
                         help="a bank's folder, kept for the next time; what the song needs and it lacks is decoded "
                              "into it, one of another preset is replaced (a passing one)")
     parser.add_argument("--decoder", type=Path, help="a decoder instead of the shipped one")
-    parser.add_argument("--rate-hz", type=_number(_engine.MIN_RATE_HZ, _engine.MAX_RATE_HZ), default=RATE_HZ)
-    parser.add_argument("--polyphony", type=_number(1, _engine.MAX_POLYPHONY), default=POLYPHONY)
+    parser.add_argument("--rate-hz", default=RATE_HZ,
+                        type=console.whole_number(_engine.MIN_RATE_HZ, _engine.MAX_RATE_HZ))
+    parser.add_argument("--polyphony", type=console.whole_number(1, _engine.MAX_POLYPHONY), default=POLYPHONY)
     console.add_json_option(parser)
 
     def run(args: Namespace) -> None:

@@ -110,11 +110,13 @@ def quantize_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
     console.add_json_option(parser)
 
     def run(args: Namespace) -> None:
-        from train import distil  # here, as `to_int8` needs no training code
+        from train.distil import calibration_inputs, load_student  # here, as `to_int8` needs no training code
 
+        data = to_int8(load_student(args.run), calibration_inputs(args.run))
         if args.encoder:
-            write_whole(args.encoder, to_float(distil.load_encoder(args.run)))
-        data = to_int8(distil.load_student(args.run), distil.calibration_inputs(args.run))
+            from train.distil import load_encoder
+
+            write_whole(args.encoder, to_float(load_encoder(args.run)))
         write_whole(args.out, data)
         show(args, args.out, check(data, str(args.out)), compiled=compile_for_edgetpu(args.out))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from device import console
 from device.errors import TetradError
 from train import mulaw
 from train.crops import MARGIN_FRAMES, Batches, Notes
@@ -93,8 +94,8 @@ def train_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
     parser.add_argument("--notes", type=Path, required=True, help="jsonwav folder to learn from")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; an interrupted run is resumed")
     parser.add_argument("--config", choices=sorted(CONFIGS), default="small")
-    parser.add_argument("--steps", type=int, help="steps in all, instead of the configuration's; its learning rates "
-                        "are stretched to fit")
+    parser.add_argument("--steps", type=console.whole_number(1, 10_000_000),
+                        help="steps in all, instead of the configuration's; its learning rates are stretched to fit")
 
     def run(args: Namespace) -> None:
         config = CONFIGS[args.config]

@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from device.errors import TetradError
 from device.preset import HOP_SAMPLES, NOTE_SAMPLES
 from device.recording import NOTE_PEAK
 from device.spectrum import STEP_SAMPLES, log_spectrum
@@ -38,6 +39,8 @@ class Notes:
     def __init__(self, folder: Path) -> None:
         self.source = Jsonwav(folder)
         self.notes = [note for note in self.source.notes if not is_held_back(note.note_str)]
+        if not self.notes:
+            raise TetradError(f"{folder}: its few notes are all held back from training; give more of them")
         self._index = {(n.instrument_str, n.velocity, n.pitch): i for i, n in enumerate(self.notes)}
         self._pitches: dict[tuple[str, int], list[int]] = {}  # of an instrument at a velocity, ascending
         for name, velocity, pitch in sorted(self._index):
@@ -48,8 +51,12 @@ class Notes:
         audio = self.source.audio(note.note_str)
         return (audio * (NOTE_PEAK / max(float(np.abs(audio).max()), 1e-4))).astype(np.float32)
 
-    def find(self, instrument_str: str, velocity: int, pitch: int) -> int | None:
-        return self._index.get((instrument_str, velocity, pitch))
+    def alike(self) -> list[list[int]]:
+        """Indices of the notes of one pitch and velocity, a list each: an instrument is in it once."""
+        groups: dict[tuple[int, int], list[int]] = {}
+        for (_, velocity, pitch), i in self._index.items():
+            groups.setdefault((velocity, pitch), []).append(i)
+        return list(groups.values())
 
     def neighbours(self, note: Note) -> list[int]:
         """Indices of the same instrument's next lower and next higher note at the same velocity; none at its ends."""

@@ -15,13 +15,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from device import conditioning, files, synth
-from device.console import progress
+from device import conditioning, console, files, synth
 from device.errors import TetradError
 from device.preset import HOP_SAMPLES, NOTE_SAMPLES, SAMPLE_RATE_HZ
 from device.spectrum import STEP_SAMPLES
 from train import mulaw
-from train.autoencoder import config_from, load_autoencoder
+from train.autoencoder import config_from, config_of, load_autoencoder
 from train.crops import MARGIN_FRAMES, Batches, Crop, Notes, encoder_frames, spectrum_of
 from train.notes import Note
 from train.run import fit, load_weights, open_run, read_config
@@ -71,16 +70,14 @@ class TeacherNotes:
 def play_teacher(autoencoder: WaveNetAutoencoder, notes: Notes, config: DistilConfig, seed: int = 0) -> TeacherNotes:
     """The teacher's samples at the middle between two instruments playing the same pitch at the same velocity."""
     random, pairs = np.random.default_rng(seed), list[tuple[int, int]]()
+    alike = [group for group in notes.alike() if len(group) > 1]
     while len(pairs) < config.teacher_notes:
-        i, other = random.integers(0, len(notes.notes), 2)
-        a, b = notes.notes[i], notes.notes[other]
-        j = notes.find(b.instrument_str, a.velocity, a.pitch)
-        if j is not None and a.instrument_str != b.instrument_str:
-            pairs.append((int(i), j))
+        i, j = random.choice(alike[random.integers(len(alike))], 2, replace=False)
+        pairs.append((int(i), int(j)))
     embeddings = np.stack([(embed(autoencoder, notes.audio(notes.notes[i])) +
                             embed(autoencoder, notes.audio(notes.notes[j]))) / 2 for i, j in pairs])
     pitches = np.array([notes.notes[i].pitch for i, _ in pairs])
-    with progress("the teacher plays", config.teacher_samples) as bar:
+    with console.progress("the teacher plays", config.teacher_samples) as bar:
         codes = generate(autoencoder, embeddings, pitches, config.teacher_samples, seed, config.teacher_temperature,
                          bar.advance)
     return TeacherNotes(codes, np.array(pairs))
@@ -102,14 +99,19 @@ class StudentBatches(Batches):
         super().__init__(notes, seed, config.steps)
         self.config, self.teacher_notes = config, teacher_notes
 
-    def recording(self, random: np.random.Generator) -> tuple[Crop, list[np.ndarray]]:
+    def alone(self, random: np.random.Generator) -> tuple[Crop, list[np.ndarray]]:
         notes, samples = self.notes, self.config.crop_samples
         crop = notes.crop(notes.notes[random.integers(len(notes.notes))], notes.draw_start(samples, random), samples)
+        return crop, [crop.spectrum]
+
+    def recording(self, random: np.random.Generator) -> tuple[Crop, list[np.ndarray]]:
+        notes, samples = self.notes, self.config.crop_samples
+        crop, own = self.alone(random)
         if random.random() < self.config.neighbour_share:
             beside = notes.neighbours(crop.note)
             if beside:
                 return crop, [notes.crop(notes.notes[i], crop.start, samples).spectrum for i in beside]
-        return crop, [crop.spectrum]
+        return crop, own
 
     def between(self, random: np.random.Generator) -> tuple[Crop, list[np.ndarray]]:
         samples, teacher = self.config.crop_samples, self.teacher_notes
@@ -123,11 +125,14 @@ class StudentBatches(Batches):
 
     def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
         config, random = self.config, self.random(index)
-        drawn = []
+        drawn: list[tuple[Crop, list[np.ndarray]]] = []
         for i in range(config.batch):
             taught = i >= config.teacher_crops and len(self.teacher_notes.codes) > 0
             share = config.teacher_share * config.batch / max(1, config.batch - config.teacher_crops)
-            drawn.append(self.between(random) if taught and random.random() < share else self.recording(random))
+            crop, spectra = self.between(random) if taught and random.random() < share else self.recording(random)
+            if sum(len(s) for _, s in drawn) + len(spectra) > i + 1 + config.batch // 2:
+                crop, spectra = self.alone(random)  # no place for another pair
+            drawn.append((crop, spectra))
         return student_inputs(config, drawn, random), np.zeros(config.batch, np.float32)
 
 
@@ -140,10 +145,12 @@ def student_inputs(config: DistilConfig, drawn: list[tuple[Crop, list[np.ndarray
     at = first[:, None] + np.arange(frames)
     noise = random.standard_normal((len(crops), config.crop_samples), np.float32) * synth.NOISE_RMS
     shaped = np.stack([synth.noise_spectra(n) for n in noise])  # (B, F + 1, BANDS)
+    heard = [spectrum for _, spectra in drawn for spectrum in spectra]
+    spare = config.batch + config.batch // 2 - len(heard)  # the number is fixed, as graphs want it
     codes = mulaw.encode(np.stack([c.audio[: config.teacher_crop_samples] for c in crops[: config.teacher_crops]]))
     return {
-        "spectra": np.stack([spectrum for _, spectra in drawn for spectrum in spectra]),
-        "mix": mixing([len(s) for _, s in drawn]),
+        "spectra": np.stack(heard + [np.zeros_like(heard[0])] * spare),
+        "mix": np.pad(mixing([len(s) for _, s in drawn]), [(0, 0), (0, spare)]),
         "hats": np.stack([conditioning.hats(p) for p in pitches]),
         "inside": ((at >= 0) & (at < NOTE_SAMPLES // synth.FRAME_SAMPLES)).astype(np.float32),
         "turns": np.stack([synth.turns(c.note.pitch, c.start, config.crop_samples) for c in crops]),
@@ -208,6 +215,12 @@ class StudentTrainer(keras.Model):
 
 def train_student(notes: Notes, teacher: Path, config: DistilConfig, run: Path, seed: int = 0) -> None:
     """First on recordings alone; then, where it is to play, on what the teacher has learned to play meanwhile."""
+    if config.autoencoder.encoder_input != "spectrum":
+        raise TetradError(f"{teacher}: its encoder hears samples; the student learns from one that hears spectra, "
+                          "as `--config small` has")
+    if config.teacher_notes and all(len(group) < 2 for group in notes.alike()):
+        raise TetradError(f"{notes.source.folder}: no two instruments play the same pitch at the same velocity, so "
+                          "the teacher has nothing to play between; give --teacher-notes 0")
     open_run(run, config, KIND)
     keras.utils.set_random_seed(seed)
     autoencoder = load_autoencoder(teacher)
@@ -271,7 +284,7 @@ def distil_config(run: Path) -> DistilConfig:
         autoencoder, student = config_from(fields.pop("autoencoder"), run), StudentConfig(**fields.pop("student"))
         rates = tuple((int(step), float(rate)) for step, rate in fields.pop("learning_rates"))
         return DistilConfig(**fields, autoencoder=autoencoder, student=student, learning_rates=rates)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise TetradError(f"{run}/config.json: fields missing or unknown ({error}); train the run again") from error
 
 
@@ -303,7 +316,7 @@ def calibration_inputs(run: Path) -> Iterator[np.ndarray]:
     path = run / "calibration.npy"
     try:
         inputs = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, ValueError) as error:
         raise TetradError(f"{path}: cannot be read ({error}); run `tetrad train student` to its end") from error
     yield from inputs[:, None].astype(np.float32)
 
@@ -314,12 +327,12 @@ def train_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; an interrupted run is resumed")
     parser.add_argument("--encoder", choices=("tuned", "frozen"), default="tuned",
                         help="whether the encoder goes on learning, from student and teacher together")
-    parser.add_argument("--teacher-notes", type=int, default=DistilConfig.teacher_notes,
+    parser.add_argument("--teacher-notes", type=console.whole_number(0, 10_000), default=DistilConfig.teacher_notes,
                         help="notes that the teacher plays between instruments; 0: learn from recordings alone")
-    parser.add_argument("--steps", type=int, default=DistilConfig.steps)
+    parser.add_argument("--steps", type=console.whole_number(1, 10_000_000), default=DistilConfig.steps)
 
     def run(args: Namespace) -> None:
-        autoencoder = load_autoencoder(args.autoencoder).config
+        autoencoder = config_of(args.autoencoder)
         defaults = DistilConfig(autoencoder)
         rates = tuple((step * args.steps // defaults.steps, rate) for step, rate in defaults.learning_rates)
         config = dataclasses.replace(defaults, encoder=args.encoder, teacher_notes=args.teacher_notes,

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import keras
+import matplotlib
 import numpy as np
+from matplotlib import pyplot as plt
 
 from device import conditioning, console, files, synth
 from device.decoder import Decoder
@@ -73,10 +75,11 @@ def table(groups: dict[str, dict]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def chosen(notes: Notes, programs: Iterable[int] | None, velocity: int, most: int | None) -> list[Note]:
+def chosen(notes: Notes, programs: Iterable[int] | None, velocity: int, most: int | None,
+           held_back: bool) -> list[Note]:
     wanted = None if programs is None else set(programs)
     picked = [n for n in notes.source.notes if n.pitch in PITCHES and n.velocity == velocity
-              and (wanted is None or n.program in wanted)]
+              and (wanted is None or n.program in wanted) and (is_held_back(n.note_str) or not held_back)]
     if not picked:
         raise TetradError(f"{notes.source.folder}: no notes at velocity {velocity} and pitches 36 to 84 "
                           "of what was asked for; see `tetrad notes info`")
@@ -95,21 +98,39 @@ def teacher_notes(notes: Notes, picked: list[Note], trained: Trained, count: int
     return {note.note_str: mulaw.decode(c) for note, c in zip(some, codes, strict=True)}
 
 
+def draw_history(history: Path, picture: Path) -> None:
+    matplotlib.use("Agg")
+    steps, losses = np.loadtxt(history, delimiter=",", skiprows=1, usecols=(0, 2), ndmin=2).T  # after step and wall_s
+    figure, axes = plt.subplots(figsize=(8, 3), layout="constrained")
+    axes.plot(steps, losses)
+    axes.set(xlabel="step", ylabel="loss", title=str(history.parent.name))
+    with files.atomic(picture) as file:
+        figure.savefig(file, dpi=100, format="png")
+    plt.close(figure)
+
+
+def programs(argument: str) -> list[int]:
+    """`9,19,33` of a command line, as argparse's type."""
+    return [console.whole_number(0, 127)(part) for part in argument.split(",")]
+
+
 def evaluate_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
     parser.add_argument("--notes", type=Path, required=True, help="jsonwav folder")
     parser.add_argument("--run", type=Path, required=True, help="run of a student")
     parser.add_argument("--decoder", type=Path, help="its int8 decoder instead of the shipped one")
     parser.add_argument("--out", type=Path, required=True, help="folder for evaluation.json and evaluation.md")
-    parser.add_argument("--programs", type=lambda text: [int(p) for p in text.split(",")],
+    parser.add_argument("--programs", type=programs,
                         help="General MIDI programs to take, e.g. 9,19,33; all unless given")
-    parser.add_argument("--velocity", type=int, default=100)
-    parser.add_argument("--most", type=int, help="at most so many notes, evenly chosen")
-    parser.add_argument("--teacher-notes", type=int, default=32, help="of them the teacher plays, sample by sample")
+    parser.add_argument("--velocity", type=console.whole_number(1, 127), default=100)
+    parser.add_argument("--held-back", action="store_true", help="only notes that no training has seen")
+    parser.add_argument("--most", type=console.whole_number(1, 1_000_000), help="at most so many notes, evenly chosen")
+    parser.add_argument("--teacher-notes", type=console.whole_number(0, 1000), default=32,
+                        help="of them the teacher plays, sample by sample")
     console.add_json_option(parser)
 
     def run(args: Namespace) -> None:
         notes, trained, decoder = Notes(args.notes), load_trained(args.run), Decoder(args.decoder)
-        picked = chosen(notes, args.programs, args.velocity, args.most)
+        picked = chosen(notes, args.programs, args.velocity, args.most, args.held_back)
         teacher = teacher_notes(notes, picked, trained, args.teacher_notes)
         rows: list[dict] = []
         with console.progress("evaluating", len(picked)) as bar:
@@ -121,11 +142,12 @@ def evaluate_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
             groups["held back from training"] = summary([row for row in rows if row["held_back"]])
         for name in sorted({str(row["program"]) for row in rows}):
             groups[name] = summary([row for row in rows if str(row["program"]) == name])
-        args.out.mkdir(parents=True, exist_ok=True)
+        files.make_folder(args.out)
         for name, text in (("evaluation.json", json.dumps({"groups": groups, "notes": rows}, indent=1) + "\n"),
                            ("evaluation.md", table(groups))):
             with files.atomic(args.out / name) as file:
                 file.write(text.encode())
+        draw_history(args.run / "history.csv", args.out / "loss.png")
         console.report(args, groups["all"])
 
     return run

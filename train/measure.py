@@ -36,7 +36,7 @@ def heard_pitch(audio: np.ndarray) -> float | None:
     """The MIDI pitch that librosa's pyin (Mauch and Dixon 2014) hears, as the median of its sounding voiced frames."""
     low, high = map(pitch_to_hz, PITCH_RANGE)
     f0_hz, voiced, _ = librosa.pyin(audio, fmin=low, fmax=high, sr=SAMPLE_RATE_HZ, frame_length=PYIN_WINDOW_SAMPLES,
-                                    hop_length=PYIN_HOP_SAMPLES, resolution=0.05)
+                                    hop_length=PYIN_HOP_SAMPLES)
     rms = librosa.feature.rms(y=audio, frame_length=PYIN_WINDOW_SAMPLES, hop_length=PYIN_HOP_SAMPLES)[0]
     counted = voiced & (rms > rms.max() * 10 ** (-SOUNDING_DB / 20))
     if counted.sum() < 3:

@@ -56,7 +56,7 @@ def open_run(run: Path, config: Any, kind: str) -> None:
         if fixed:
             raise TetradError(f"{run}: holds a run of another configuration ({', '.join(fixed)}); "
                               "give another --out, or the same options to resume")
-    run.mkdir(parents=True, exist_ok=True)
+    files.make_folder(run)
     with files.atomic(run / "config.json") as file:
         file.write(json.dumps(wanted, indent=1).encode() + b"\n")
 
@@ -82,7 +82,7 @@ class Recorder(keras.callbacks.Callback):
     def __init__(self, run: Path, parts: Mapping[str, keras.Model], steps: int) -> None:
         super().__init__()
         self.run, self.parts, self.steps = run, parts, steps
-        self.began_s = time.monotonic()
+        self.began_s = time.monotonic() - trained_s(run / "history.csv")
 
     def save_averages(self) -> None:
         variables = self.model.trainable_variables
@@ -101,6 +101,14 @@ class Recorder(keras.callbacks.Callback):
                **{key: round(float(value), 5) for key, value in (logs or {}).items()}}
         append_row(self.run / "history.csv", row)
         print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+
+
+def trained_s(history: Path) -> float:
+    """How long a run has been trained by its last row, which an interrupted training goes on from."""
+    if not history.exists():
+        return 0.0
+    with history.open(newline="") as file:
+        return max((float(row["wall_s"]) for row in csv.DictReader(file)), default=0.0)
 
 
 def append_row(path: Path, row: Mapping[str, object]) -> None:

@@ -13,7 +13,7 @@ from train.wavenet import FILTER, WaveNetAutoencoder
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
+    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * x))
 
 
 class Sampler:

@@ -242,6 +242,8 @@ def render(soundfont: Path, out: Path, programs: Sequence[int] | None, pitches: 
                 bar.advance()
         wall_s = time.perf_counter() - started_s
     if not done:
+        (out / RECIPE).unlink()
+        (out / "audio").rmdir()
         raise TetradError(f"{soundfont} plays none of the notes: ask for other --programs, --pitches or --velocities")
     write_examples(out, (notes[key] for key in keys if key in done))
     return {"notes": len(done), "found": len(done) - counts["rendered"], **counts,
@@ -264,9 +266,12 @@ def store(out: Path, note_str: str, sound: NDArray[np.float32]) -> None:
         raise TetradError(f"cannot write {wav}: {error.strerror}; make room, and run this again, it goes on") from error
 
 
+WAV_HEADER_BYTES = 44  # RIFF, fmt and data headers of a plain PCM file
+
+
 def is_whole(wav: Path) -> bool:
     """Whether a WAV of a note is there, and not one that a power cut has left empty."""
-    return wav.exists() and wav.stat().st_size > KIND[1] * NOTE_SAMPLES
+    return wav.exists() and wav.stat().st_size == WAV_HEADER_BYTES + KIND[1] * NOTE_SAMPLES
 
 
 def numbers(text: str, low: int) -> list[int]:

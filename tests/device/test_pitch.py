@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from device.errors import TetradError
-from device.pitch import hertz, pitch_from_name, pitch_from_sound, pitch_of
+from device.pitch import pitch_from_name, pitch_from_sound, pitch_of
+from device.synth import pitch_to_hz
 
 RATE_HZ = 16_000
 
@@ -14,8 +15,8 @@ def tone(pitch: float, harmonics: int, decay: float = 0.0, noise: float = 0.0, s
     time_s = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
     sound = noise * rng.normal(size=len(time_s))
     for number in range(1, harmonics + 1):
-        if number * hertz(pitch) < 7_900:
-            sound += np.sin(2 * np.pi * number * hertz(pitch) * time_s + rng.uniform(0, 6)) / number
+        if number * pitch_to_hz(pitch) < 7_900:
+            sound += np.sin(2 * np.pi * number * pitch_to_hz(pitch) * time_s + rng.uniform(0, 6)) / number
     sound *= np.exp(-decay * time_s)
     return sound.astype(np.float32)
 
@@ -47,7 +48,7 @@ def test_a_note_without_its_fundamental_is_found():
 
 def test_a_late_onset_and_vibrato_do_not_hide_the_pitch():
     time_s = np.arange(2 * RATE_HZ) / RATE_HZ
-    phase = 2 * np.pi * hertz(64) * time_s + 2.0 * np.sin(2 * np.pi * 5 * time_s)  # +- 0.5 semitones
+    phase = 2 * np.pi * pitch_to_hz(64) * time_s + 2.0 * np.sin(2 * np.pi * 5 * time_s)  # +- 0.5 semitones
     sound = np.concatenate([np.zeros(RATE_HZ), np.sin(phase) + 0.4 * np.sin(2 * phase)]).astype(np.float32)
     assert round(pitch_from_sound(sound)) == 64
 

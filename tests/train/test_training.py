@@ -147,6 +147,17 @@ def test_neighbouring_pitches_are_mixed_and_held_back_notes_never_drawn(notes: c
     np.testing.assert_array_equal(distil.mixing([1, 2]), [[1, 0, 0], [0, 0.5, 0.5]])
 
 
+def test_all_batches_are_of_one_shape(notes: crops.Notes) -> None:
+    played = distil.TeacherNotes(np.zeros((2, 4096), np.int16), np.array([[0, 4], [1, 5]]))
+    config = dataclasses.replace(student_config(), batch=8, neighbour_share=0.5)
+    batches = distil.StudentBatches(notes, played, config, seed=0)
+    shapes = [{key: value.shape for key, value in batches[i][0].items()} for i in range(12)]
+    assert all(shape == shapes[0] for shape in shapes)
+    mix = np.concatenate([batches[i][0]["mix"] for i in range(12)])
+    np.testing.assert_allclose(mix.sum(axis=1), 1)
+    assert 0 < np.mean((mix == 0.5).any(axis=1)) < 1
+
+
 def test_a_crop_is_embedded_as_in_the_whole_note(notes: crops.Notes, teacher: Path) -> None:
     model = autoencoder.load_autoencoder(teacher)
     note = notes.notes[0]

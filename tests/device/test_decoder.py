@@ -1,0 +1,147 @@
+"""The shipped decoder and encoder, as the box runs them."""
+
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import tetrad
+from device import decoder as decoder_module
+from device.conditioning import COLUMNS, ROWS
+from device.decoder import FACTORY_DECODER, Decoder
+from device.encoder import FACTORY_ENCODER, Encoder
+from device.errors import TetradError
+from device.pitch import pitch_from_sound
+from device.preset import Preset
+from tests.train.tiny import note_audio
+
+FACTORY = FACTORY_DECODER.parent
+PRESETS = sorted(FACTORY.glob("*.tetrad"))
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Decoder:
+    return Decoder()
+
+
+def test_three_presets_of_twelve_instruments_are_shipped_for_the_shipped_decoder(decoder: Decoder) -> None:
+    presets = [Preset.read(path) for path in PRESETS]
+    assert len(presets) >= 3
+    assert len({corner.name for preset in presets for corner in preset.corners}) >= 12
+    assert {preset.decoder for preset in presets} == {decoder.id}
+    assert [corner.name for corner in Preset.read(FACTORY / "first.tetrad").corners] == [
+        "bass", "flute", "organ", "glockenspiel"]
+    assert all(path.stat().st_size <= 160_000 for path in PRESETS)
+    files = [*FACTORY.iterdir(), *(Path(tetrad.__file__).parent / "train" / "factory").iterdir()]
+    assert sum(path.stat().st_size for path in files) <= 20e6
+
+
+@pytest.mark.parametrize("pitch", [41, 60, 61, 79])
+def test_a_note_sounds_at_the_asked_pitch(decoder: Decoder, pitch: int) -> None:
+    embedding = Preset.read(FACTORY / "first.tetrad").embedding(1, 0, pitch)
+    audio = decoder.decode(embedding[None], pitch)[0]
+    assert audio.shape == (64_000,)
+    heard = pitch_from_sound(audio)
+    assert heard is not None
+    assert abs(heard - pitch) < 0.2
+
+
+def test_notes_decoded_together_are_those_decoded_alone(decoder: Decoder) -> None:
+    cells = Preset.read(FACTORY / "first.tetrad").cells(60, 2).reshape(4, 125, 16)
+    together = decoder.decode(cells, 60)
+    assert np.abs(together).max() > 0.1
+    for cell, audio in zip(cells, together, strict=True):
+        np.testing.assert_array_equal(decoder.decode(cell[None], 60)[0], audio)
+
+
+def test_neighbouring_cells_share_their_phase_so_a_crossfade_is_a_morph(decoder: Decoder) -> None:
+    preset = Preset.read(FACTORY / "chamber.tetrad")
+    left, exact, right = decoder.decode(np.stack([preset.embedding(x, 0.0, 60) for x in (0.25, 0.375, 0.5)]), 60)
+    faded = (left + right) / 2
+    # Two recordings a little apart in phase would lose 3 dB; cells lose next to nothing.
+    lost_db = 10 * np.log10(np.mean(faded**2) / np.sqrt(np.mean(left**2) * np.mean(right**2)))
+    assert abs(lost_db) < 1
+    assert np.corrcoef(faded, exact)[0, 1] > 0.9
+
+
+def test_an_embedding_of_ten_seconds_decodes_to_ten_seconds(decoder: Decoder) -> None:
+    embedding = Preset.read(FACTORY / "first.tetrad").embedding(1, 0, 60)
+    long = np.concatenate([embedding[:60], np.repeat(embedding[60:61], 200, axis=0), embedding[60:]])
+    audio = decoder.decode(long[None], 60)[0]
+    assert audio.shape == (325 * 512,)
+    assert pitch_from_sound(audio[100_000:130_000]) == pytest.approx(60, abs=0.2)
+
+
+def test_a_decoder_crosses_to_another_process(decoder: Decoder) -> None:
+    assert pickle.loads(pickle.dumps(decoder)).id == decoder.id
+
+
+def test_what_is_embedded_decodes_to_its_own_pitch_and_colour(decoder: Decoder) -> None:
+    encoder = Encoder()
+    bright, dark = (encoder.embed(note_audio(60, brightness) * 1.4) for brightness in (0.9, 0.3))
+    assert bright.shape == (125, 16)
+    sounds = decoder.decode(np.stack([bright, dark]), 60)
+    spectra = np.abs(np.fft.rfft(sounds[:, 8000:24000]))
+    centroids = spectra @ np.arange(spectra.shape[1]) / spectra.sum(axis=1)
+    assert centroids[0] > 1.5 * centroids[1]
+
+
+@pytest.mark.parametrize("damage", ["text", "cut", "flipped", "encoder", "missing"])
+def test_what_is_no_decoder_is_refused_by_name(damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, path = FACTORY_DECODER.read_bytes(), tmp_path / "bad.tflite"
+    if damage != "missing":
+        path.write_bytes({"text": b"no model", "cut": data[: len(data) // 2], "flipped": data[:8] + b"\xff" * 64,
+                          "encoder": FACTORY_ENCODER.read_bytes()}[damage])
+    np.save(tmp_path / "e.npy", np.zeros((125, 16), np.float32))
+    assert tetrad.main(["decode", str(tmp_path / "e.npy"), "--pitch", "60", "--decoder", str(path), "--out",
+                        str(tmp_path / "out.wav")]) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "bad.tflite" in error
+    assert not (tmp_path / "out.wav").exists()
+
+
+def test_a_decoder_is_no_encoder() -> None:
+    with pytest.raises(TetradError, match=r"decoder\.tflite"):
+        Encoder(FACTORY_DECODER)
+
+
+def test_embed_and_decode_are_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "reed_57.wav", note_audio(57, 0.8), 16_000)
+    assert tetrad.main(["embed", str(tmp_path / "reed_57.wav"), "--out", str(tmp_path)]) == 0
+    embedding = np.load(tmp_path / "reed_57.npy")
+    assert (embedding.shape, embedding.dtype) == ((125, 16), np.float32)
+    capsys.readouterr()
+    assert tetrad.main(["decode", str(tmp_path / "reed_57.npy"), "--pitch", "57", "--out",
+                        str(tmp_path / "out.wav"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["seconds"] == 4
+    audio, rate_hz = soundfile.read(tmp_path / "out.wav")
+    assert rate_hz == 16_000
+    assert pitch_from_sound(audio.astype(np.float32)) == pytest.approx(57, abs=0.2)
+
+
+def test_the_bench_prints_one_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tetrad.main(["bench", "decode", "--notes", "3", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["x_realtime"] > 1
+    assert figures["threads"] == 1
+    assert Decoder().id in figures["model"]
+
+
+def test_the_device_part_runs_without_tensorflow() -> None:
+    names = [path.stem for path in Path(decoder_module.__file__).parent.glob("*.py") if path.stem != "__init__"]
+    code = f"""
+import importlib, sys
+for name in {names}: importlib.import_module("device." + name)
+print([m for m in sys.modules if m.split(".")[0] in ("tensorflow", "keras", "librosa", "train", "quantize")])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_shipped_shapes_are_those_of_a_note() -> None:
+    assert ROWS * (COLUMNS - 76) == 1000

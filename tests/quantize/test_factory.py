@@ -1,0 +1,72 @@
+"""The shipped decoder against the run that it comes from."""
+
+import subprocess
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import tetrad
+from device import conditioning
+from device.decoder import FACTORY_DECODER, Decoder
+from device.encoder import Encoder
+from quantize.check import check
+from tests.train.tiny import note_audio
+from train.distil import Trained, embed, load_trained
+from train.evaluate import float_student
+from train.measure import log_mel_distance_db
+
+FACTORY_RUN = Path(tetrad.__file__).parent / "train" / "factory"
+
+
+@pytest.fixture(scope="module")
+def trained() -> Trained:
+    return load_trained(FACTORY_RUN)
+
+
+def test_the_shipped_decoder_maps_whole() -> None:
+    report = check(FACTORY_DECODER.read_bytes())
+    assert report.maps
+    assert report.size_bytes < 2e6
+
+
+@pytest.mark.parametrize(("pitch", "brightness"), [(40, 0.9), (60, 0.6), (76, 0.3)])
+def test_int8_is_within_half_a_decibel_of_float(trained: Trained, pitch: int, brightness: float) -> None:
+    recording = note_audio(pitch, brightness) * 1.4
+    embedding = embed(trained.autoencoder, recording)
+    floats, ints = float_student(trained.student, embedding, pitch), Decoder().decode(embedding[None], pitch)[0]
+    near, far = log_mel_distance_db(floats, recording), log_mel_distance_db(ints, recording)
+    assert abs(far - near) < 0.5
+    assert log_mel_distance_db(ints, floats) < 1.0
+
+
+def test_the_shipped_encoder_is_the_runs(trained: Trained) -> None:
+    audio = note_audio(60, 0.7) * 1.4
+    np.testing.assert_allclose(Encoder().embed(audio), embed(trained.autoencoder, audio), atol=0.03)
+
+
+def test_one_embedding_drives_the_teacher_too(trained: Trained) -> None:
+    embedding = embed(trained.autoencoder, note_audio(60, 0.7) * 1.4)[None, :2]
+    samples, pitch = np.zeros((1, 1024, 1), np.float32), np.array([60])
+    logits = keras.ops.convert_to_numpy(trained.autoencoder.logits(samples, embedding, pitch))
+    assert logits.shape == (1, 1024, 256)
+    other = keras.ops.convert_to_numpy(trained.autoencoder.logits(samples, -embedding, pitch))
+    assert np.abs(logits - other).max() > 0.1
+
+
+def test_the_shipped_decoder_runs_in_tflite_runtime(runtime_python: Path, tmp_path: Path) -> None:
+    track = conditioning.channels(np.random.default_rng(0).normal(size=(125, 16)).astype(np.float32), 60)
+    decoder = Decoder()
+    tensors = decoder._model.quantize(conditioning.to_tensors(track))
+    np.save(tmp_path / "x.npy", tensors)
+    code = f"""
+import numpy as np, tflite_runtime.interpreter as r
+i = r.Interpreter({str(FACTORY_DECODER)!r}); i.allocate_tensors()
+i.set_tensor(i.get_input_details()[0]["index"], np.load({str(tmp_path / "x.npy")!r})); i.invoke()
+np.save({str(tmp_path / "y.npy")!r}, i.get_tensor(i.get_output_details()[0]["index"]))
+"""
+    subprocess.run([runtime_python, "-c", code], check=True)
+    older, newer = np.load(tmp_path / "y.npy").astype(float), decoder._model.run(tensors).astype(float)
+    assert older.std() > 10
+    assert 10 * np.log10(np.mean((older + 128) ** 2) / np.mean((older - newer) ** 2)) > 25
