@@ -18,18 +18,15 @@ from train.wavenet import CONFIGS, Config, WaveNetAutoencoder, cross_entropy
 KIND = "autoencoder"
 
 
-class TeacherBatches(Batches):
+def teacher_batches(notes: Notes, config: Config, seed: int) -> Batches:
     """Batches of (frames, samples, codes, pitch) for TeacherTrainer."""
 
-    def __init__(self, notes: Notes, config: Config, seed: int) -> None:
-        super().__init__(notes, seed, config.steps)
-        self.config = config
+    def draw(random: np.random.Generator) -> dict[str, np.ndarray]:
+        picked, samples = random.integers(0, len(notes.notes), config.batch), config.crop_samples
+        crops = [notes.crop(notes.notes[i], notes.draw_start(samples, random), samples) for i in picked]
+        return teacher_inputs(config, crops)
 
-    def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        random, samples, batch = self.random(index), self.config.crop_samples, self.config.batch
-        picked = random.integers(0, len(self.notes.notes), batch)
-        crops = [self.notes.crop(self.notes.notes[i], self.notes.draw_start(samples, random), samples) for i in picked]
-        return teacher_inputs(self.config, crops), np.zeros(batch, np.float32)
+    return Batches(draw, config.batch, seed, config.steps)
 
 
 def teacher_inputs(config: Config, crops: list) -> dict[str, np.ndarray]:
@@ -85,7 +82,7 @@ def train_autoencoder(notes: Notes, config: Config, run: Path, seed: int = 0) ->
     keras.utils.set_random_seed(seed)
     autoencoder = WaveNetAutoencoder(config)
     parts = {"encoder": autoencoder.encoder, "decoder": autoencoder.decoder}
-    fit(TeacherTrainer(autoencoder), TeacherBatches(notes, config, seed), run, parts, config.steps,
+    fit(TeacherTrainer(autoencoder), teacher_batches(notes, config, seed), run, parts, config.steps,
         config.learning_rates, config.average_decay)
     return load_autoencoder(run)
 

@@ -1,6 +1,7 @@
 """Random crops of notes, for training: what is drawn depends on the seed and the step alone."""
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,15 +95,22 @@ def encoder_frames(config: Config, audio: np.ndarray) -> np.ndarray:
 
 
 class Batches(keras.utils.PyDataset):
-    """The batches from `first_step` to `steps`, prepared in a thread beside the training. One training is one pass, so
-    that a resumed one draws what it would have drawn."""
+    """The batches from `first_step` to `steps`, prepared in a thread beside the training: what `draw` makes of a random
+    generator. One training is one pass, so that a resumed one draws what it would have drawn."""
 
-    def __init__(self, notes: Notes, seed: int, steps: int) -> None:
+    def __init__(self, draw: Callable[[np.random.Generator], dict[str, np.ndarray]], batch: int, seed: int,
+                 steps: int) -> None:
         super().__init__(workers=1, max_queue_size=4)
-        self.notes, self.seed, self.steps, self.first_step = notes, seed, steps, 0
+        self.draw, self.batch, self.seed, self.steps, self.first_step = draw, batch, seed, steps, 0
+        self.failure: TetradError | None = None  # why a batch could not be drawn, which a backend's error hides
 
     def __len__(self) -> int:
         return self.steps - self.first_step
 
-    def random(self, index: int) -> np.random.Generator:
-        return np.random.default_rng((self.seed, self.first_step + index))
+    def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        try:
+            inputs = self.draw(np.random.default_rng((self.seed, self.first_step + index)))
+        except TetradError as error:
+            self.failure = error
+            raise
+        return inputs, np.zeros(self.batch, np.float32)  # no targets: a trainer's output is its loss

@@ -88,16 +88,15 @@ def embed(autoencoder: WaveNetAutoencoder, audio: np.ndarray) -> np.ndarray:
     return ops.convert_to_numpy(autoencoder.encoder(encoder_frames(autoencoder.config, audio)[None]))[0]
 
 
-class StudentBatches(Batches):
-    """Batches for StudentTrainer.
+class StudentCrops:
+    """What StudentTrainer learns from.
 
     A crop's embedding is the mean of those of one or two spectra: its own; those of the pitches beside it, as when a
     preset is asked for a pitch between two that it holds; or those of the two instruments the teacher played between.
     """
 
-    def __init__(self, notes: Notes, teacher_notes: TeacherNotes, config: DistilConfig, seed: int) -> None:
-        super().__init__(notes, seed, config.steps)
-        self.config, self.teacher_notes = config, teacher_notes
+    def __init__(self, notes: Notes, teacher_notes: TeacherNotes, config: DistilConfig) -> None:
+        self.notes, self.config, self.teacher_notes = notes, config, teacher_notes
 
     def alone(self, random: np.random.Generator) -> tuple[Crop, list[np.ndarray]]:
         notes, samples = self.notes, self.config.crop_samples
@@ -123,8 +122,8 @@ class StudentBatches(Batches):
         spectra = [spectrum_of(self.notes.audio(note), start, samples) for note in pair]
         return Crop(pair[0], start, audio, spectra[0]), spectra
 
-    def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        config, random = self.config, self.random(index)
+    def batch(self, random: np.random.Generator) -> dict[str, np.ndarray]:
+        config = self.config
         drawn: list[tuple[Crop, list[np.ndarray]]] = []
         for i in range(config.batch):
             taught = i >= config.teacher_crops and len(self.teacher_notes.codes) > 0
@@ -133,7 +132,7 @@ class StudentBatches(Batches):
             if sum(len(s) for _, s in drawn) + len(spectra) > i + 1 + config.batch // 2:
                 crop, spectra = self.alone(random)  # no place for another pair
             drawn.append((crop, spectra))
-        return student_inputs(config, drawn, random), np.zeros(config.batch, np.float32)
+        return student_inputs(config, drawn, random)
 
 
 def student_inputs(config: DistilConfig, drawn: list[tuple[Crop, list[np.ndarray]]], random: np.random.Generator,
@@ -230,8 +229,8 @@ def train_student(notes: Notes, teacher: Path, config: DistilConfig, run: Path, 
     trainer = StudentTrainer(autoencoder, student, config)
 
     def train(played: TeacherNotes, steps: int) -> None:
-        fit(trainer, StudentBatches(notes, played, config, seed), run, parts, steps, config.learning_rates,
-            config.average_decay)
+        batches = Batches(StudentCrops(notes, played, config).batch, config.batch, seed, steps)
+        fit(trainer, batches, run, parts, steps, config.learning_rates, config.average_decay)
 
     none = TeacherNotes(np.zeros((0, 0), np.int16), np.zeros((0, 2), np.int64))
     if config.teacher_notes:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from device import files
 from device.console import progress
@@ -86,7 +85,7 @@ class Recorder(keras.callbacks.Callback):
 
     def save_averages(self) -> None:
         variables = self.model.trainable_variables
-        raw = [np.array(v) for v in variables]
+        raw = [keras.ops.convert_to_numpy(v).copy() for v in variables]
         self.model.optimizer.finalize_variable_values(variables)
         for name, part in self.parts.items():
             save_weights(part, self.run / f"{name}.weights.h5")
@@ -139,8 +138,8 @@ def fit(trainer: keras.Model, batches: Any, run: Path, parts: Mapping[str, keras
         rates: Sequence[tuple[int, float]], average_decay: float) -> None:
     """Trains `trainer`, whose output is its loss (B,), until `steps` in all; goes on from the run's state.
 
-    batches: those of the whole training; `first_step` is set to where it goes on. `steps` that are no whole number of
-    epochs are rounded up to one.
+    batches: train.crops.Batches of the whole training; `first_step` is set to where it goes on. `steps` are rounded up
+    to whole epochs.
     """
     optimizer = keras.optimizers.Adam(schedule(rates), epsilon=1e-8, global_clipnorm=GRADIENT_NORM, use_ema=True,
                                       ema_momentum=average_decay)
@@ -157,5 +156,10 @@ def fit(trainer: keras.Model, batches: Any, run: Path, parts: Mapping[str, keras
     with progress("training", total=steps) as bar:
         bar.advance(done)
         recorder = Recorder(run, parts, steps)
-        trainer.fit(batches, epochs=epochs, initial_epoch=done // EPOCH_STEPS, steps_per_epoch=EPOCH_STEPS,
-                    shuffle=False, verbose=0, callbacks=[recorder, Advance(bar)])
+        try:
+            trainer.fit(batches, epochs=epochs, initial_epoch=done // EPOCH_STEPS, steps_per_epoch=EPOCH_STEPS,
+                        shuffle=False, verbose=0, callbacks=[recorder, Advance(bar)])
+        except Exception:
+            if batches.failure:  # a damaged note, say: one line instead of the backend's page
+                raise batches.failure from None
+            raise

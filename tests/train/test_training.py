@@ -147,13 +147,31 @@ def test_neighbouring_pitches_are_mixed_and_held_back_notes_never_drawn(notes: c
     np.testing.assert_array_equal(distil.mixing([1, 2]), [[1, 0, 0], [0, 0.5, 0.5]])
 
 
+def test_a_damaged_note_ends_the_training_with_its_name(tmp_path: Path) -> None:
+    folder = tiny.write_notes(tmp_path / "notes", range(48, 54, 3))
+    for path in (folder / "audio").glob("*-051-*"):
+        path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(TetradError, match=r"-051-100\.wav"):
+        autoencoder.train_autoencoder(crops.Notes(folder), dataclasses.replace(CONFIG, batch=8), tmp_path / "run")
+
+
+def test_notes_between_which_nothing_can_be_played_are_refused(notes: crops.Notes, teacher: Path,
+                                                               tmp_path: Path) -> None:
+    folder = tiny.write_notes(tmp_path / "notes")
+    examples = json.loads((folder / "examples.json").read_text())
+    (folder / "examples.json").write_text(json.dumps({k: v for k, v in examples.items() if "_000-" in k}))
+    with pytest.raises(TetradError, match="--teacher-notes 0"):
+        distil.train_student(crops.Notes(folder), teacher, student_config(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_all_batches_are_of_one_shape(notes: crops.Notes) -> None:
     played = distil.TeacherNotes(np.zeros((2, 4096), np.int16), np.array([[0, 4], [1, 5]]))
     config = dataclasses.replace(student_config(), batch=8, neighbour_share=0.5)
-    batches = distil.StudentBatches(notes, played, config, seed=0)
-    shapes = [{key: value.shape for key, value in batches[i][0].items()} for i in range(12)]
+    batches = [distil.StudentCrops(notes, played, config).batch(np.random.default_rng(i)) for i in range(12)]
+    shapes = [{key: value.shape for key, value in batch.items()} for batch in batches]
     assert all(shape == shapes[0] for shape in shapes)
-    mix = np.concatenate([batches[i][0]["mix"] for i in range(12)])
+    mix = np.concatenate([batch["mix"] for batch in batches])
     np.testing.assert_allclose(mix.sum(axis=1), 1)
     assert 0 < np.mean((mix == 0.5).any(axis=1)) < 1
 
