@@ -30,7 +30,7 @@ void voice_bend(voice *v, float bend_semitones) {
 }
 
 bool voice_done(const voice *v) {
-    /* RESAMPLER_TAPS + 1 block of nothing fed behind the table: its last sample has left both filters. */
+    /* RESAMPLER_TAPS and two blocks of nothing fed behind the table: its last sample has left both filters. */
     return v->envelope.stage == ENVELOPE_DONE
         || v->read_samples > v->table.samples + RESAMPLER_TAPS + 2 * RESAMPLER_BLOCK;
 }
@@ -75,7 +75,7 @@ static int cell_of(float place, int grid) {
 }
 
 /* out[n] = the four cells round (across[n], down[n]), mixed by nearness, for a stretch that stays between the same
- * four. The cells share their phase (design.md), so this is a morph and no crossfade of two sounds. */
+ * four. The cells share their phase (device/synth.py), so this is a morph and no crossfade of two sounds. */
 static void blend_stretch(const voice_table *table, int first_sample, const float *across, const float *down,
                           float *out, int samples) {
     int column = cell_of(across[0], table->grid), row = cell_of(down[0], table->grid);
