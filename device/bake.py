@@ -182,8 +182,10 @@ def bake_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
                         help="the bank's folder; what it holds of this preset is kept, a bank of another is replaced")
     parser.add_argument("--decoder", type=Path, help="a decoder instead of the shipped one")
     parser.add_argument("--pitches", type=pitch_list, help="such as 36:84:4 (the preset's)")
-    parser.add_argument("--grid", type=int, default=GRID, help=f"cells a side of the pad ({GRID})")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (one a core)")
+    parser.add_argument("--grid", type=console.whole_number(*GRIDS), default=GRID,
+                        help=f"cells a side of the pad ({GRID})")
+    parser.add_argument("--jobs", type=console.whole_number(1, 256), default=os.cpu_count() or 1,
+                        help="processes (one a core)")
     console.add_json_option(parser)
 
     def run(args: Namespace) -> None:

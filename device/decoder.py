@@ -1,7 +1,7 @@
 """Embeddings to sound: the int8 student (LiteRT), then harmonics and noise on the host."""
 
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +11,11 @@ from device import conditioning, console, litert, synth
 from device.corner import read_embedding
 from device.errors import TetradError
 from device.preset import DIMENSIONS, FRAMES, SAMPLE_RATE_HZ
-from device.recording import write_wav
+from device.recording import NOTE_PEAK, write_wav
 
 FACTORY_DECODER = Path(__file__).parent / "factory" / "decoder.tflite"
+
+MAX_GAIN = 10.0  # 20 dB: what is still softer was meant to be
 
 
 class Decoder:
@@ -39,20 +41,32 @@ class Decoder:
         return self._levels[conditioning.from_tensors(controls, len(track)).view(np.uint8)]
 
     def decode(self, embeddings: np.ndarray, pitch: float) -> np.ndarray:
-        """Embeddings float32 [notes, frames, 16] at one MIDI pitch -> audio float32 [notes, 512 frames], 16 kHz."""
-        return synth.synthesize(np.stack([self.levels(e, pitch) for e in embeddings]), pitch)
+        """Embeddings float32 [notes, frames, 16] at one MIDI pitch -> audio float32 [notes, 512 frames], 16 kHz.
+
+        Every note was learned at peak NOTE_PEAK, so a note is brought to it: far from the pitches that an embedding
+        was made from, levels wander by as much as 20 dB.
+        """
+        audio = synth.synthesize(np.stack([self.levels(e, pitch) for e in embeddings]), pitch)
+        peaks = np.abs(audio).max(axis=1, keepdims=True)
+        return audio * np.minimum(NOTE_PEAK / np.maximum(peaks, 1e-6), MAX_GAIN).astype(np.float32)
+
+
+def midi_pitch(argument: str) -> float:
+    """`60` or `60.5` of a command line, as argparse's type."""
+    pitch = float(argument)
+    if not 0 <= pitch <= 127:
+        raise ArgumentTypeError(f"{argument} is no MIDI pitch: give 0 to 127")
+    return pitch
 
 
 def decode_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
     parser.add_argument("embedding", type=Path, metavar="EMB.npy", help="float32 [125, 16]")
-    parser.add_argument("--pitch", type=float, required=True, help="MIDI pitch, fractions allowed")
+    parser.add_argument("--pitch", type=midi_pitch, required=True, help="MIDI pitch, fractions allowed")
     parser.add_argument("--out", type=Path, required=True, help="WAV, 16 kHz mono")
     parser.add_argument("--decoder", type=Path, help="decoder.tflite of one's own instead of the shipped one")
     console.add_json_option(parser)
 
     def run(args: Namespace) -> None:
-        if not 0 <= args.pitch <= 127:
-            raise TetradError(f"--pitch {args.pitch:g} is no MIDI pitch: give 0 to 127")
         audio = Decoder(args.decoder).decode(read_embedding(args.embedding)[None], args.pitch)[0]
         frames, peak = write_wav(args.out, [audio], SAMPLE_RATE_HZ)
         console.report(args, {"wav": str(args.out), "seconds": frames / SAMPLE_RATE_HZ, "peak": peak})
@@ -75,11 +89,11 @@ def bench_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
         for i, embedding in enumerate(embeddings):
             pitch = 36 + i % 49
             start_s = time.perf_counter()
-            levels = decoder.levels(embedding, pitch)
-            network_s = time.perf_counter()
-            synth.synthesize(levels[None], pitch)
-            times_s["network"] += network_s - start_s
-            times_s["all"] += time.perf_counter() - start_s
+            decoder.decode(embedding[None], pitch)
+            decoded_s = time.perf_counter()
+            decoder.levels(embedding, pitch)
+            times_s["all"] += decoded_s - start_s
+            times_s["network"] += time.perf_counter() - decoded_s
         seconds = args.notes * FRAMES * 512 / SAMPLE_RATE_HZ
         console.report(args, {
             "x_realtime": seconds / times_s["all"], "network_x_realtime": seconds / times_s["network"],

@@ -49,7 +49,7 @@ def draw(path: Path, audio: np.ndarray, knobs: list[tuple[float, float, float]],
     matplotlib.use("Agg")
     mono = audio.mean(axis=1)
     figure = plt.figure(figsize=(12, 7), layout="constrained")
-    axes = figure.subplot_mosaic([["sound", "sound"], ["time", "square"]], height_ratios=(2, 1), width_ratios=(3, 1))
+    axes = figure.subplot_mosaic([["sound", "square"], ["time", "square"]], height_ratios=(2, 1), width_ratios=(3, 1))
     axes["sound"].specgram(mono + 1e-9, NFFT=4096, Fs=RATE_HZ, noverlap=3072, cmap="magma", vmin=-130, vmax=-40)
     axes["sound"].set(yscale="log", ylim=(60, 8000), ylabel="frequency, Hz", title=preset.name)
     times_s, x, y = np.array(knobs).T
@@ -60,8 +60,9 @@ def draw(path: Path, audio: np.ndarray, knobs: list[tuple[float, float, float]],
     axes["square"].plot(x, y, "-", color="grey")
     axes["square"].scatter(x, y, c=times_s, zorder=2)
     for corner, (cx, cy) in zip(preset.corners, ((0, 0), (1, 0), (0, 1), (1, 1)), strict=True):
-        axes["square"].annotate(corner.name, (cx, cy), ha="right" if cx else "left", va="bottom" if cy == 0 else "top")
-    axes["square"].set(xlim=(-0.15, 1.15), ylim=(1.15, -0.15), xlabel="x", ylabel="y", aspect="equal")
+        axes["square"].annotate(corner.name, (cx, cy - 0.06 if cy == 0 else cy + 0.06), ha="right" if cx else "left",
+                                va="bottom" if cy == 0 else "top")
+    axes["square"].set(xlim=(-0.1, 1.1), ylim=(1.2, -0.2), xlabel="x", ylabel="y", aspect="equal")
     with files.atomic(path) as file:
         figure.savefig(file, dpi=100, format="png")
     plt.close(figure)

@@ -42,13 +42,15 @@ def embed_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise TetradError(f"two recordings are called {twice[0]}: rename one, or embed them to another folder")
-        files.make_folder(args.out)
+        embeddings = []
         with console.progress("embedding", len(names)) as bar:
             for path in args.recordings:
-                embedding = embed_file(path, encoder)
-                with files.atomic(args.out / f"{path.stem}.npy") as file:
-                    np.save(file, embedding)
+                embeddings.append(embed_file(path, encoder))
                 bar.advance()
+        files.make_folder(args.out)  # now that all recordings are known to be good
+        for name, embedding in zip(names, embeddings, strict=True):
+            with files.atomic(args.out / f"{name}.npy") as file:
+                np.save(file, embedding)
         console.report(args, {"embeddings": len(names), "folder": str(args.out)})
 
     return run

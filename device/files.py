@@ -19,21 +19,25 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     """A file to be written in place of `path`: it takes the name when the block ends well, else nothing is left.
 
     Data, name and folder are on the disk when this returns, so what is written next is never older than this file.
-    Raises TetradError where the disk refuses.
+    A link is followed. Raises TetradError where the disk refuses, and where `path` is there and no plain file.
     """
+    if path.exists() and not path.is_file():  # a rename would put a file in a device's place
+        raise TetradError(f"cannot write {path}: it is {'a folder' if path.is_dir() else 'no plain file'}; name another")
+    target = Path(os.path.realpath(path))  # else the link itself would be replaced
     temporary = None
     try:
-        descriptor, temporary = tempfile.mkstemp(TEMPORARY, f".{path.name}.", path.parent)
+        descriptor, temporary = tempfile.mkstemp(TEMPORARY, f".{target.name}.", target.parent)
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
             os.fchmod(file.fileno(), 0o666 & ~_umask())
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        os.replace(temporary, target)
         temporary = None
-        _sync_folder(path.parent)
+        _sync_folder(target.parent)
     except OSError as error:
-        raise TetradError(f"cannot write {path}: {error.strerror or error}") from error
+        missing = "" if target.parent.is_dir() else f"; make the folder {path.parent}"
+        raise TetradError(f"cannot write {path}: {error.strerror or error}{missing}") from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):

@@ -315,7 +315,10 @@ def make_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
     def run(args: Namespace) -> None:
         sources = dict(args.corner)
         if len(sources) != CORNERS or len(args.corner) != CORNERS:
-            parser.error(f"--corner is given {CORNERS} times, each with a name of its own")
+            names = [name for name, _ in args.corner]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            said = f"{twice[0]} is there twice" if twice else f"here {len(names)} times"
+            parser.error(f"--corner is given {CORNERS} times, each with a name of its own; {said}")
         synth = Synth(**{entry.name: getattr(args, entry.name) for entry in fields(Synth)})
         from device.decoder import Decoder
         from device.encoder import Encoder
@@ -325,7 +328,8 @@ def make_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
         preset = make_preset(embeddings, name=args.name or args.out.stem, author=args.author, licence=args.licence,
                              velocity=args.velocity, synth=synth, decoder=decoder)
         preset.write(args.out)
-        console.report(args, describe(preset, args.out))
+        taken = {f"{name} from": sorted(notes) for name, notes in embeddings.items()}  # pitches, found or named
+        console.report(args, describe(preset, args.out) | taken)
     return run
 
 

@@ -1,6 +1,7 @@
 """Recordings as people have them, into notes as the encoder knows them."""
 
 import itertools
+import os
 import wave
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,7 +19,9 @@ SILENCE_PEAK = 1e-3  # -60 dB of full scale: below it a recording holds no note
 ONSET_RATIO = 1e-2  # -40 dB of the note's peak: louder than a room, softer than a slow attack's first hundredth
 LEAD_SAMPLES = SAMPLE_RATE_HZ // 100  # 10 ms kept before the onset: breath and pick noise
 RELEASE_SAMPLES = SAMPLE_RATE_HZ  # 1 s: NSynth's notes are held for 3 s and released for 1 s
+MIN_SECONDS = 0.05  # less is a click
 MAX_SECONDS = 600  # of a recording; more is no note, and would fill a small board's memory
+UNKNOWN_BYTES = 0x7FFF_FF00  # of a RIFF: a length that is none
 RATES_HZ = (1_000, 1_000_000)  # outside of it the header is damaged
 
 
@@ -26,9 +29,11 @@ def load_recording(path: Path | str) -> np.ndarray:
     """A recording as float32 [samples], mono (mean of the channels), 16 kHz, +-1 full scale.
 
     Reads what libsndfile reads (WAV, FLAC, AIFF, Ogg, MP3 ...) at any rate, channels and depth. Raises TetradError
-    where it cannot be read, is empty, silent, longer than 10 minutes, or holds NaN or infinity.
+    where it cannot be read, is cut, empty, silent, shorter than 50 ms, longer than 10 minutes, or holds NaN or infinity.
     """
     try:
+        if lost := cut_bytes(path):
+            raise TetradError(f"{path} is cut, {lost} bytes are missing: copy it again")
         with soundfile.SoundFile(path) as file:
             rate_hz, frames = file.samplerate, file.frames
             if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
@@ -43,12 +48,26 @@ def load_recording(path: Path | str) -> np.ndarray:
         raise TetradError(f"{path} is empty: record it again")
     if not np.isfinite(channels).all():
         raise TetradError(f"{path} holds NaN or infinite samples: export it again")
+    if len(channels) < MIN_SECONDS * rate_hz:
+        raise TetradError(f"{path} is shorter than {1000 * MIN_SECONDS:.0f} ms: give a whole note")
     audio: np.ndarray = channels.mean(axis=1, dtype=np.float32)
     if rate_hz != SAMPLE_RATE_HZ:
         audio = soxr.resample(audio, rate_hz, SAMPLE_RATE_HZ)
     if not audio.size or np.ptp(audio) < 2 * SILENCE_PEAK:  # the span, for an offset is no sound
         raise TetradError(f"{path} is silent: record it louder")
     return audio
+
+
+def cut_bytes(path: Path | str) -> int:
+    """How many bytes a WAV's header announces that are not there; libsndfile reads such a file as a shorter one."""
+    with open(path, "rb") as file:
+        head = file.read(12)
+    if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
+        return 0
+    announced = int.from_bytes(head[4:8], "little") + 8
+    if announced >= UNKNOWN_BYTES:  # what programs write that do not know the length yet
+        return 0
+    return max(0, announced - os.path.getsize(path))
 
 
 def as_note(audio: np.ndarray) -> np.ndarray:

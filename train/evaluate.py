@@ -98,12 +98,17 @@ def teacher_notes(notes: Notes, picked: list[Note], trained: Trained, count: int
     return {note.note_str: mulaw.decode(c) for note, c in zip(some, codes, strict=True)}
 
 
-def draw_history(history: Path, picture: Path) -> None:
+def draw_histories(run: Path, picture: Path) -> None:
+    """The loss by step of each `*history.csv` in a run's folder; a factory run holds its teacher's too."""
+    histories = sorted(run.glob("*history.csv"))
+    if not histories:
+        return
     matplotlib.use("Agg")
-    steps, losses = np.loadtxt(history, delimiter=",", skiprows=1, usecols=(0, 2), ndmin=2).T  # after step and wall_s
-    figure, axes = plt.subplots(figsize=(8, 3), layout="constrained")
-    axes.plot(steps, losses)
-    axes.set(xlabel="step", ylabel="loss", title=str(history.parent.name))
+    figure, axes = plt.subplots(1, len(histories), figsize=(5 * len(histories), 3), layout="constrained", squeeze=False)
+    for axis, history in zip(axes[0], histories, strict=True):
+        steps, losses = np.loadtxt(history, delimiter=",", skiprows=1, usecols=(0, 2), ndmin=2).T  # after wall_s
+        axis.plot(steps, losses)
+        axis.set(xlabel="step", ylabel="loss", title=history.stem)
     with files.atomic(picture) as file:
         figure.savefig(file, dpi=100, format="png")
     plt.close(figure)
@@ -147,7 +152,7 @@ def evaluate_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
                            ("evaluation.md", table(groups))):
             with files.atomic(args.out / name) as file:
                 file.write(text.encode())
-        draw_history(args.run / "history.csv", args.out / "loss.png")
+        draw_histories(args.run, args.out / "loss.png")
         console.report(args, groups["all"])
 
     return run

@@ -196,7 +196,7 @@ def test_three_five_or_equal_corners_are_bad_use(tmp_path, make, names):
 
 def test_a_bad_recording_leaves_no_preset(tmp_path, make):
     write_tone(tmp_path / "flute_60.wav", 60)
-    soundfile.write(tmp_path / "organ_60.wav", np.zeros(100), RATE_HZ)
+    soundfile.write(tmp_path / "organ_60.wav", np.zeros(RATE_HZ), RATE_HZ)
     good, bad = f"{tmp_path}/flute_60.wav", f"{tmp_path}/organ_60.wav"
     with pytest.raises(TetradError, match=r"organ_60\.wav is silent"):
         make("--corner", f"a={good}", "--corner", f"b={good}", "--corner", f"c={good}", "--corner", f"d={bad}",

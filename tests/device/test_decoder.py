@@ -69,6 +69,27 @@ def test_neighbouring_cells_share_their_phase_so_a_crossfade_is_a_morph(decoder:
     assert np.corrcoef(faded, exact)[0, 1] > 0.9
 
 
+def test_a_single_recording_is_as_loud_all_over_the_keyboard(decoder: Decoder) -> None:
+    embedding = Encoder().embed(note_audio(71, 0.4) * 1.4)
+    for pitch in range(35, 90, 6):
+        assert np.abs(decoder.decode(embedding[None], pitch)).max() == pytest.approx(0.7, rel=0.01)
+
+
+@pytest.mark.parametrize("pitch", ["nan", "128", "-1", "C4"])
+def test_what_is_no_pitch_is_bad_use(pitch: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        tetrad.main(["decode", "e.npy", "--pitch", pitch, "--out", "o.wav"])
+    assert end.value.code == 2
+
+
+def test_one_bad_recording_leaves_no_embeddings(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "good_60.wav", note_audio(60, 0.5), 16_000)
+    (tmp_path / "bad_60.wav").write_text("no sound")
+    names = [str(tmp_path / name) for name in ("good_60.wav", "bad_60.wav")]
+    assert tetrad.main(["embed", *names, "--out", str(tmp_path / "out")]) == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_embedding_of_ten_seconds_decodes_to_ten_seconds(decoder: Decoder) -> None:
     embedding = Preset.read(FACTORY / "first.tetrad").embedding(1, 0, 60)
     long = np.concatenate([embedding[:60], np.repeat(embedding[60:61], 200, axis=0), embedding[60:]])

@@ -67,3 +67,24 @@ def test_a_number_is_one_in_its_range(value):
     with pytest.raises(TetradError, match="level"):
         files.number(value, 0, 1, "level")
     assert files.number(0.5, 0, 1, "level") == 0.5
+
+
+def test_a_link_is_followed_and_stays_a_link(tmp_path):
+    (tmp_path / "there").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("there")
+    with files.atomic(tmp_path / "link") as file:
+        file.write(b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there").read_bytes() == b"new"
+
+
+def test_a_device_or_a_pipe_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(TetradError, match="pipe: it is no plain file"), files.atomic(tmp_path / "pipe"):
+        pass
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(TetradError, match="make the folder .*nowhere"), files.atomic(tmp_path / "nowhere" / "a"):
+        pass

@@ -130,3 +130,21 @@ def test_an_offset_does_not_hide_the_onset():
 def test_silence_is_no_note(audio):
     with pytest.raises(TetradError, match="silent"):
         as_note(audio)
+
+
+def test_a_cut_wav_is_refused_though_it_could_be_read(tmp_path):
+    path = tmp_path / "cut_60.wav"
+    soundfile.write(path, np.sin(np.arange(32_000) / 5), 16_000, "PCM_16")
+    data = path.read_bytes()
+    path.write_bytes(data[:20_000])
+    with pytest.raises(TetradError, match=r"cut_60\.wav is cut, 44044 bytes are missing"):
+        load_recording(path)
+    for unknown in (b"\xff\xff\xff\xff", b"\x00\x00\x00\x00"):  # as programs write that stream
+        path.write_bytes(data[:4] + unknown + data[8:])
+        assert len(load_recording(path)) == 32_000
+
+
+def test_a_click_is_no_recording(tmp_path):
+    soundfile.write(tmp_path / "click.wav", np.sin(np.arange(200) / 5), 16_000, "PCM_16")
+    with pytest.raises(TetradError, match="shorter than 50 ms"):
+        load_recording(tmp_path / "click.wav")
