@@ -83,7 +83,8 @@ class Bank:
             there = list(bank.directory.iterdir())
             foreign = [path.name for path in there if not path.name.endswith(files.TEMPORARY)]
             if foreign and "bank.json" not in foreign:
-                raise TetradError(f"{directory} is no bank, yet holds {foreign[0]}: name a new folder, or delete this one")
+                raise TetradError(f"{directory} is no bank, yet holds {foreign[0]}: "
+                                  "name a new folder, or delete this one")
         except OSError as error:
             raise TetradError(f"cannot write the bank {directory}: {error.strerror or error}") from error
         bank._save()  # first: from here on no old table counts

@@ -22,7 +22,8 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     A link is followed. Raises TetradError where the disk refuses, and where `path` is there and no plain file.
     """
     if path.exists() and not path.is_file():  # a rename would put a file in a device's place
-        raise TetradError(f"cannot write {path}: it is {'a folder' if path.is_dir() else 'no plain file'}; name another")
+        kind = "a folder" if path.is_dir() else "no plain file"
+        raise TetradError(f"cannot write {path}: it is {kind}; name another")
     target = Path(os.path.realpath(path))  # else the link itself would be replaced
     temporary = None
     try:

@@ -29,7 +29,8 @@ def load_recording(path: Path | str) -> np.ndarray:
     """A recording as float32 [samples], mono (mean of the channels), 16 kHz, +-1 full scale.
 
     Reads what libsndfile reads (WAV, FLAC, AIFF, Ogg, MP3 ...) at any rate, channels and depth. Raises TetradError
-    where it cannot be read, is cut, empty, silent, shorter than 50 ms, longer than 10 minutes, or holds NaN or infinity.
+    where it cannot be read, is cut, empty, silent, shorter than 50 ms or longer than 10 minutes, or holds NaN or
+    infinity.
     """
     try:
         if lost := cut_bytes(path):

@@ -86,5 +86,5 @@ def test_a_device_or_a_pipe_is_not_replaced(tmp_path):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(TetradError, match="make the folder .*nowhere"), files.atomic(tmp_path / "nowhere" / "a"):
+    with pytest.raises(TetradError, match=r"make the folder .*nowhere"), files.atomic(tmp_path / "nowhere" / "a"):
         pass
