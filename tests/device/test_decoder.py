@@ -98,6 +98,12 @@ def test_an_embedding_of_ten_seconds_decodes_to_ten_seconds(decoder: Decoder) ->
     assert pitch_from_sound(audio[100_000:130_000]) == pytest.approx(60, abs=0.2)
 
 
+def test_inputs_take_the_nearest_step_and_saturate(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Decoder()._model
+    monkeypatch.setitem(model._input, "quantization", (0.5, 7))
+    assert model.quantize(np.array([0, 0.2, 0.3, -1, 1000, -1000])).tolist() == [7, 7, 8, 5, 127, -128]
+
+
 def test_a_decoder_crosses_to_another_process(decoder: Decoder) -> None:
     assert pickle.loads(pickle.dumps(decoder)).id == decoder.id
 

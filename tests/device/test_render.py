@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import resource
@@ -297,6 +298,18 @@ def test_the_same_song_gives_the_same_bytes(box):
     first = Path("out.wav").read_bytes()
     box("--bank", "bank", "--polyphony", "8")
     assert Path("out.wav").read_bytes() == first
+
+
+def test_a_bank_of_another_decoder_is_replaced(box, monkeypatch, capsys):
+    preset = some_preset()
+    Path("p.tetrad").write_bytes(dataclasses.replace(preset, decoder="sine").to_bytes())
+    monkeypatch.setattr(SineDecoder, "id", "older")
+    assert box("--bank", "bank") == 0
+    assert "made for decoder sine, this is older" in capsys.readouterr().err
+    monkeypatch.setattr(SineDecoder, "id", "sine")
+    assert box("--bank", "bank") == 0
+    assert Bank.open("bank").decoder == "sine"
+    assert not capsys.readouterr().err
 
 
 def test_a_bank_is_kept_and_a_whole_one_needs_no_decoder(box, monkeypatch):

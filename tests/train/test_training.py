@@ -12,7 +12,7 @@ import tetrad
 from device import conditioning
 from device.errors import TetradError
 from tests.train import tiny
-from train import autoencoder, crops, distil, run
+from train import autoencoder, crops, distil, evaluate, run
 from train.student import StudentConfig
 
 
@@ -136,10 +136,29 @@ def test_cut_weights_are_refused_by_name(teacher: Path, tmp_path: Path) -> None:
         autoencoder.load_autoencoder(tmp_path)
 
 
-def test_neighbouring_pitches_are_mixed_and_held_back_notes_never_drawn(notes: crops.Notes) -> None:
-    names = {note.note_str for note in notes.source.notes}
-    held = {name for name in names if crops.is_held_back(name)}
-    assert {note.note_str for note in notes.notes} == names - held
+def test_held_back_notes_are_never_drawn(notes: crops.Notes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crops, "HELD_BACK", 3)
+    held = {note.note_str for note in notes.source.notes if crops.is_held_back(note.note_str)}
+    assert 0 < len(held) < len(notes.source.notes) / 2
+    drawn = {note.note_str for note in crops.Notes(notes.source.folder).notes}
+    assert drawn == {note.note_str for note in notes.source.notes} - held
+
+
+def test_an_evaluation_counts_what_is_near() -> None:
+    heard = [(60, 60.02, 60.1), (60, 60.0, 60.21), (60, 60.0, None), (60, 72.0, 60.0), (60, None, 60.0),
+             (60, 59.9, 59.85)]
+    rows = [{"pitch": asked, "pitch_recorded": recorded, "pitch_decoded": decoded,
+             "log_mel_db": {"mu-law": 1.0, "int8 student": float(i)}}
+            for i, (asked, recorded, decoded) in enumerate(heard)]
+    figures = evaluate.summary(rows)
+    assert figures["notes"] == 6
+    assert figures["pitched_notes"] == 4  # one recording is an octave off, one has no pitch
+    assert figures["within_20_cents_percent"] == 50
+    assert figures["int8 student log-mel dB"] == 2.5
+    assert "teacher log-mel dB" not in figures
+
+
+def test_neighbouring_pitches_are_mixed(notes: crops.Notes) -> None:
     middle = next(note for note in notes.notes if len(notes.neighbours(note)) == 2)
     assert [notes.notes[i].instrument_str for i in notes.neighbours(middle)] == [middle.instrument_str] * 2
     below, above = (notes.notes[i].pitch for i in notes.neighbours(middle))
