@@ -68,15 +68,17 @@ def embed_file(path: Path, encoder: Encoder) -> np.ndarray:
     return read_embedding(path) if path.suffix.lower() == EMBEDDING else encoder.embed(as_note(load_recording(path)))
 
 
-def read_embedding(path: Path) -> np.ndarray:
-    """float32 [125, 16] of an .npy that `tetrad embed` wrote. Raises TetradError where it is none."""
+def read_embedding(path: Path, most_frames: int = FRAMES) -> np.ndarray:
+    """float32 [frames, 16] of an .npy such as `tetrad embed` writes: of a note, 125 frames; with `most_frames`, of any
+    length up to that. Raises TetradError where it is none."""
     try:
         stored = np.lib.format.open_memmap(path, mode="r")  # maps: no memory is taken for what the header claims
-        values = np.array(stored, np.float32) if stored.shape == (FRAMES, DIMENSIONS) else None
+        frames = FRAMES if most_frames == FRAMES else min(max(len(stored), 1), most_frames)
+        values = np.array(stored, np.float32) if stored.shape == (frames, DIMENSIONS) else None
     except Exception as error:  # the header is a Python literal: syntax, tokenizer and other errors
         raise TetradError(f"cannot read {path} as an embedding: make it with `tetrad embed`") from error
     if values is None or not np.isfinite(values).all():
-        raise TetradError(f"{path} is not [{FRAMES}, {DIMENSIONS}] numbers: make it with `tetrad embed`")
+        raise TetradError(f"{path} is not [{frames}, {DIMENSIONS}] numbers: make it with `tetrad embed`")
     return values
 
 

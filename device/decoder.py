@@ -10,11 +10,12 @@ import numpy as np
 from device import conditioning, console, litert, synth
 from device.corner import read_embedding
 from device.errors import TetradError
-from device.preset import DIMENSIONS, FRAMES, SAMPLE_RATE_HZ
+from device.preset import DIMENSIONS, FRAMES, HOP_SAMPLES, SAMPLE_RATE_HZ
 from device.recording import NOTE_PEAK, write_wav
 
 FACTORY_DECODER = Path(__file__).parent / "factory" / "decoder.tflite"
 
+MAX_FRAMES = 60 * SAMPLE_RATE_HZ // HOP_SAMPLES  # a minute
 MAX_GAIN = 10.0  # 20 dB: what is still softer was meant to be
 
 
@@ -60,14 +61,14 @@ def midi_pitch(argument: str) -> float:
 
 
 def decode_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
-    parser.add_argument("embedding", type=Path, metavar="EMB.npy", help="float32 [125, 16]")
+    parser.add_argument("embedding", type=Path, metavar="EMB.npy", help="float32 [frames, 16], up to a minute")
     parser.add_argument("--pitch", type=midi_pitch, required=True, help="MIDI pitch, fractions allowed")
     parser.add_argument("--out", type=Path, required=True, help="WAV, 16 kHz mono")
     parser.add_argument("--decoder", type=Path, help="decoder.tflite of one's own instead of the shipped one")
     console.add_json_option(parser)
 
     def run(args: Namespace) -> None:
-        audio = Decoder(args.decoder).decode(read_embedding(args.embedding)[None], args.pitch)[0]
+        audio = Decoder(args.decoder).decode(read_embedding(args.embedding, MAX_FRAMES)[None], args.pitch)[0]
         frames, peak = write_wav(args.out, [audio], SAMPLE_RATE_HZ)
         console.report(args, {"wav": str(args.out), "seconds": frames / SAMPLE_RATE_HZ, "peak": peak})
 
@@ -94,7 +95,7 @@ def bench_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
             decoder.levels(embedding, pitch)
             times_s["all"] += decoded_s - start_s
             times_s["network"] += time.perf_counter() - decoded_s
-        seconds = args.notes * FRAMES * 512 / SAMPLE_RATE_HZ
+        seconds = args.notes * FRAMES * HOP_SAMPLES / SAMPLE_RATE_HZ
         console.report(args, {
             "x_realtime": seconds / times_s["all"], "network_x_realtime": seconds / times_s["network"],
             "threads": 1, "model": f"{decoder.path.name} {decoder.id}", "audio_s": seconds,

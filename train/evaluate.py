@@ -21,6 +21,7 @@ from train.measure import heard_pitch, log_mel_distance_db
 from train.notes import Note
 from train.sampler import generate
 
+FACTORY_RUN = Path(__file__).parent / "factory"
 PITCHES = range(36, 85)
 PITCHED_SEMITONES = 0.5  # a note is pitched where the tracker hears the asked pitch in the recording, to a quarter tone
 NEAR_SEMITONES = 0.2  # 20 cents
@@ -121,7 +122,7 @@ def programs(argument: str) -> list[int]:
 
 def evaluate_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
     parser.add_argument("--notes", type=Path, required=True, help="jsonwav folder")
-    parser.add_argument("--run", type=Path, required=True, help="run of a student")
+    parser.add_argument("--run", type=Path, default=FACTORY_RUN, help="run of a student instead of the shipped one")
     parser.add_argument("--decoder", type=Path, help="its int8 decoder instead of the shipped one")
     parser.add_argument("--out", type=Path, required=True, help="folder for evaluation.json and evaluation.md")
     parser.add_argument("--programs", type=programs,

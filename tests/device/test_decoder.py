@@ -90,12 +90,23 @@ def test_one_bad_recording_leaves_no_embeddings(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_an_embedding_of_ten_seconds_decodes_to_ten_seconds(decoder: Decoder) -> None:
+def test_an_embedding_of_ten_seconds_decodes_to_ten_seconds(tmp_path: Path) -> None:
     embedding = Preset.read(FACTORY / "first.tetrad").embedding(1, 0, 60)
     long = np.concatenate([embedding[:60], np.repeat(embedding[60:61], 200, axis=0), embedding[60:]])
-    audio = decoder.decode(long[None], 60)[0]
+    np.save(tmp_path / "long.npy", long)
+    assert tetrad.main(["decode", str(tmp_path / "long.npy"), "--pitch", "60", "--out", str(tmp_path / "o.wav")]) == 0
+    audio = soundfile.read(tmp_path / "o.wav", dtype="float32")[0]
     assert audio.shape == (325 * 512,)
     assert pitch_from_sound(audio[100_000:130_000]) == pytest.approx(60, abs=0.2)
+
+
+@pytest.mark.parametrize("shape", [(0, 16), (2000, 16), (125, 15), (16,)])
+def test_what_is_no_embedding_is_refused_by_name(shape: tuple[int, ...], tmp_path: Path,
+                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "e.npy", np.zeros(shape, np.float32))
+    assert tetrad.main(["decode", str(tmp_path / "e.npy"), "--pitch", "60", "--out", str(tmp_path / "o.wav")]) == 1
+    assert "e.npy is not [" in capsys.readouterr().err
+    assert not (tmp_path / "o.wav").exists()
 
 
 def test_inputs_take_the_nearest_step_and_saturate(monkeypatch: pytest.MonkeyPatch) -> None:

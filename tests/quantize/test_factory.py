@@ -7,17 +7,14 @@ import keras
 import numpy as np
 import pytest
 
-import tetrad
 from device import conditioning
 from device.decoder import FACTORY_DECODER, Decoder
 from device.encoder import Encoder
 from quantize.check import check
 from tests.train.tiny import note_audio
 from train.distil import Trained, embed, load_trained
-from train.evaluate import float_student
+from train.evaluate import FACTORY_RUN, float_student
 from train.measure import log_mel_distance_db
-
-FACTORY_RUN = Path(tetrad.__file__).parent / "train" / "factory"
 
 
 @pytest.fixture(scope="module")
