@@ -2,13 +2,19 @@
 PYTHON ?= python3
 SYSTEM_PACKAGES = clang fluid-soundfont-gm gcc libfluidsynth3
 .NOTPARALLEL:
-.PHONY: demo test lint test-system factory clean
+.PHONY: demo test test-jax lint test-system factory clean
 
 demo: .venv/installed
 	.venv/bin/tetrad demo --out out
 
 test: test-system .venv-test/installed lint
 	TF_CPP_MIN_LOG_LEVEL=3 .venv-test/bin/python -m pytest
+
+# The models and their training on Keras' other backend, as where there is a graphics card.
+test-jax: test-system .venv-test/installed
+	.venv-test/bin/pip install -q jax
+	KERAS_BACKEND=jax .venv-test/bin/python -m pytest -k "not quantized" \
+	  tests/train/test_wavenet.py tests/train/test_sampler.py tests/train/test_student.py tests/train/test_training.py
 
 lint: .venv-test/installed
 	.venv-test/bin/ruff check .

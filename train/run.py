@@ -143,7 +143,9 @@ def fit(trainer: keras.Model, batches: Any, run: Path, parts: Mapping[str, keras
     """
     optimizer = keras.optimizers.Adam(schedule(rates), epsilon=1e-8, global_clipnorm=GRADIENT_NORM, use_ema=True,
                                       ema_momentum=average_decay)
-    trainer.compile(optimizer, loss=lambda unused, loss: keras.ops.mean(loss), jit_compile=False)
+    # JAX is slow uncompiled; TensorFlow gains nothing from XLA on a processor, and waits for it.
+    trainer.compile(optimizer, loss=lambda unused, loss: keras.ops.mean(loss),
+                    jit_compile=keras.backend.backend() == "jax")
     trainer(batches[0][0])
     optimizer.build(trainer.trainable_variables)
     if (run / STATE).exists():

@@ -134,7 +134,7 @@ class WaveNetAutoencoder:
                ) -> keras.KerasTensor:
         """(B, T, 1), (B, T / 512, 16), (B,) -> (B, T, 256); the pitch is left out where it is not conditioned."""
         inputs = [samples, embedding] + ([pitch] if self.config.pitch_dimensions else [])
-        return self.decoder(inputs)
+        return self.decoder([ops.convert_to_tensor(x) for x in inputs])  # Keras takes no arrays beside tensors
 
 
 def cross_entropy(codes: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
