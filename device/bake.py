@@ -22,7 +22,7 @@ from device.bank import FULL_SCALE, GRIDS, Bank
 from device.errors import TetradError
 from device.preset import FRAMES, NOTE_SAMPLES, SAMPLE_RATE_HZ, Preset
 
-GRID = 5  # cells a side: a crossfade half-way between them is 0.4 dB log-mel from the exact decode
+GRID = 5  # cells a side: half-way between them a crossfade is 0.4 dB log-mel from the exact decode (docs/sound.md)
 
 
 class Decoder(Protocol):

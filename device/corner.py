@@ -76,7 +76,8 @@ def read_embedding(path: Path, most_frames: int = FRAMES) -> np.ndarray:
         frames = FRAMES if most_frames == FRAMES else min(max(len(stored), 1), most_frames)
         values = np.array(stored, np.float32) if stored.shape == (frames, DIMENSIONS) else None
     except Exception as error:  # the header is a Python literal: syntax, tokenizer and other errors
-        raise TetradError(f"cannot read {path} as an embedding: make it with `tetrad embed`") from error
+        reason = "it is none, or damaged" if path.exists() else "there is no such file"
+        raise TetradError(f"cannot read {path} as an embedding: {reason}; make it with `tetrad embed`") from error
     if values is None or not np.isfinite(values).all():
         raise TetradError(f"{path} is not [{frames}, {DIMENSIONS}] numbers: make it with `tetrad embed`")
     return values

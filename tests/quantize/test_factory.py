@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from device import conditioning
+from device.bake import GRID
 from device.decoder import FACTORY_DECODER, Decoder
 from device.encoder import Encoder
+from device.preset import Preset
 from quantize.check import check
 from tests.train.tiny import note_audio
 from train.distil import Trained, embed, load_trained
@@ -36,6 +38,19 @@ def test_int8_is_within_half_a_decibel_of_float(trained: Trained, pitch: int, br
     near, far = log_mel_distance_db(floats, recording), log_mel_distance_db(ints, recording)
     assert abs(far - near) < 0.5
     assert log_mel_distance_db(ints, floats) < 1.0
+
+
+@pytest.mark.parametrize("path", sorted(FACTORY_DECODER.parent.glob("*.tetrad")), ids=lambda path: path.stem)
+def test_half_way_between_cells_a_crossfade_is_near_the_exact_decode(path: Path) -> None:
+    preset, decoder, distances = Preset.read(path), Decoder(), []
+    for pitch in (44, 60, 76):
+        for cell in range(GRID - 1):
+            middle = (cell + 0.5) / (GRID - 1)
+            left, exact, right = decoder.decode(
+                np.stack([preset.embedding(middle + side / (GRID - 1), 0.5, pitch) for side in (-0.5, 0, 0.5)]), pitch)
+            distances.append(log_mel_distance_db((left + right) / 2, exact))
+    assert np.mean(distances) < 0.8
+    assert max(distances) < 1.5
 
 
 def test_the_shipped_encoder_is_the_runs(trained: Trained) -> None:
