@@ -18,8 +18,13 @@ COMMANDS = {
     "notes convert": ("train.notes:convert_command", "converts between NSynth's jsonwav and TFRecord"),
     "train autoencoder": ("train.autoencoder:train_command", "trains the WaveNet autoencoder (teacher)"),
     "train student": ("train.distil:train_command", "distils it into the feed-forward student"),
-    "embed": ("device.encoder:embed_command", "embeddings of one's own sounds"),
+    "train baseline": ("train.baseline:train_command", "trains the spectral autoencoder, NSynth's baseline"),
+    "import-checkpoint": ("train.checkpoint:import_command", "the released TensorFlow 1 checkpoint of NSynth to a run"),
+    "embed": ("train.embed:embed_command", "embeddings of one's own sounds, or of a dataset"),
+    "generate": ("train.sampler:generate_command", "an embedding to sound, with the teacher, sample by sample"),
     "decode": ("device.decoder:decode_command", "an embedding to sound, with the int8 student"),
+    "interpolate": ("train.interpolate:interpolate_command", "sounds mixed as signals, and morphed as embeddings"),
+    "rainbowgram": ("train.rainbowgram:rainbowgram_command", "sounds as pictures: pitch, loudness and phase"),
     "evaluate": ("train.evaluate:evaluate_command", "pitch and log-mel distance of what is decoded"),
     "quantize": ("quantize.convert:quantize_command", "a trained student to an int8 TFLite file"),
     "check": ("quantize.check:check_command", "holds a TFLite file against the Edge TPU's rules"),
@@ -29,6 +34,9 @@ COMMANDS = {
     "render": ("device.render:render_command", "a MIDI file through the box's engine, to WAV"),
     "demo": ("device.demo:demo_command", "a short piece, as sound and picture"),
     "bench decode": ("device.decoder:bench_command", "how many times real time decoding runs"),
+    "bench generate": ("train.bench_generate:bench_command", "samples a second beside the reference implementation"),
+    "bench train": ("train.bench_train:bench_command", "training steps a second beside the reference implementation"),
+    "bench jobs": ("train.bench_jobs:bench_command", "how throughput grows with workers"),
 }
 
 
@@ -39,8 +47,8 @@ def usage() -> str:
 
 
 # Packages that only an extra installs.
-EXTRAS = {"matplotlib": "picture", **dict.fromkeys(("fluidsynth", "google", "google_crc32c", "keras", "librosa",
-                                                    "tensorflow"), "train")}
+EXTRAS = {"matplotlib": "picture", "distributed": "jobs", **dict.fromkeys(
+    ("fluidsynth", "google", "google_crc32c", "keras", "librosa", "sklearn", "tensorflow"), "train")}
 
 
 def load(target: str) -> Stage:

@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from device.preset import DIMENSIONS, HOP_SAMPLES
-from device.synth import FRAME_SAMPLES
+from device.synth import FRAME_SAMPLES, Pitch
 
 CONTROL_FRAMES = HOP_SAMPLES // FRAME_SAMPLES  # of a frame of the embedding: 8
 # The pitch as eight hats, an octave apart and as high as embeddings reach: in one number, or lower, int8 would leave
@@ -22,9 +22,9 @@ MARGIN_FRAMES = 38
 COLUMNS = SEGMENT_FRAMES + 2 * MARGIN_FRAMES
 
 
-def hats(pitch: float) -> np.ndarray:
-    """float32 [8]: the MIDI pitch between the two nearest of HAT_PITCHES; 24 to 108, nearest beyond."""
-    at = np.clip(pitch, HAT_PITCHES[0], HAT_PITCHES[-1])
+def hats(pitch: Pitch) -> np.ndarray:
+    """float32 [..., 8]: each MIDI pitch [...] between the two nearest of HAT_PITCHES; 24 to 108, nearest beyond."""
+    at = np.clip(np.asarray(pitch, np.float64), HAT_PITCHES[0], HAT_PITCHES[-1])[..., None]
     return (HAT_LEVEL * np.maximum(0, 1 - np.abs(at - HAT_PITCHES) / 12)).astype(np.float32)
 
 
@@ -35,10 +35,11 @@ def upsampling(frames: int) -> np.ndarray:
     return np.stack([np.interp(at, np.arange(frames), row) for row in np.eye(frames)], axis=1).astype(np.float32)
 
 
-def channels(embedding: np.ndarray, pitch: float) -> np.ndarray:
-    """Embedding [frames, 16] and MIDI pitch -> float32 [8 frames, CHANNELS]."""
+def channels(embedding: np.ndarray, pitch: Pitch) -> np.ndarray:
+    """Embedding [frames, 16] and MIDI pitch, or pitches [frames] -> float32 [8 frames, CHANNELS]."""
     z = upsampling(len(embedding)) @ embedding.astype(np.float32)
-    return np.concatenate([z, np.broadcast_to(hats(pitch), (len(z), len(HAT_PITCHES)))], axis=1)
+    pitches = hats(pitch) if np.ndim(pitch) == 0 else np.repeat(hats(pitch), CONTROL_FRAMES, axis=0)
+    return np.concatenate([z, np.broadcast_to(pitches, (len(z), len(HAT_PITCHES)))], axis=1)
 
 
 def to_tensors(track: np.ndarray) -> np.ndarray:

@@ -69,8 +69,8 @@ def embed_file(path: Path, encoder: Encoder) -> np.ndarray:
 
 
 def read_embedding(path: Path, most_frames: int = FRAMES) -> np.ndarray:
-    """float32 [frames, 16] of an .npy such as `tetrad embed` writes: of a note, 125 frames; with `most_frames`, of any
-    length up to that. Raises TetradError where it is none."""
+    """float32 [frames, 16] of an .npy such as `tetrad embed` writes: of a note (`--as-notes`), 125 frames; with
+    `most_frames`, of any length up to that. Raises TetradError where it is none."""
     try:
         stored = np.lib.format.open_memmap(path, mode="r")  # maps: no memory is taken for what the header claims
         frames = FRAMES if most_frames == FRAMES else min(max(len(stored), 1), most_frames)
@@ -79,7 +79,8 @@ def read_embedding(path: Path, most_frames: int = FRAMES) -> np.ndarray:
         reason = "it is none, or damaged" if path.exists() else "there is no such file"
         raise TetradError(f"cannot read {path} as an embedding: {reason}; make it with `tetrad embed`") from error
     if values is None or not np.isfinite(values).all():
-        raise TetradError(f"{path} is not [{frames}, {DIMENSIONS}] numbers: make it with `tetrad embed`")
+        how = "`tetrad embed --as-notes`" if most_frames == FRAMES else "`tetrad embed`"
+        raise TetradError(f"{path} is not [{frames}, {DIMENSIONS}] numbers: make it with {how}")
     return values
 
 

@@ -1,15 +1,19 @@
 """Embeddings to sound: the int8 student (LiteRT), then harmonics and noise on the host."""
 
+import math
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from device import conditioning, console, litert, synth
+from device import conditioning, console, jobs, litert, synth
 from device.corner import read_embedding
 from device.errors import TetradError
+from device.pitch import pitch_from_name
 from device.preset import DIMENSIONS, FRAMES, HOP_SAMPLES, SAMPLE_RATE_HZ
 from device.recording import NOTE_PEAK, write_wav
 
@@ -34,15 +38,16 @@ class Decoder:
     def __reduce__(self) -> tuple[type["Decoder"], tuple[Path]]:
         return Decoder, (self.path,)  # an interpreter cannot cross to another process, its file can
 
-    def levels(self, embedding: np.ndarray, pitch: float) -> np.ndarray:
+    def levels(self, embedding: np.ndarray, pitch: synth.Pitch) -> np.ndarray:
         """Embedding [frames, 16] -> levels float32 [8 frames, CONTROLS] of harmonics and bands."""
         track = conditioning.channels(embedding, pitch)
         tensors = self._model.quantize(conditioning.to_tensors(track))
         controls = np.concatenate([self._model.run(t[None]).copy() for t in tensors])
         return self._levels[conditioning.from_tensors(controls, len(track)).view(np.uint8)]
 
-    def decode(self, embeddings: np.ndarray, pitch: float) -> np.ndarray:
-        """Embeddings float32 [notes, frames, 16] at one MIDI pitch -> audio float32 [notes, 512 frames], 16 kHz.
+    def decode(self, embeddings: np.ndarray, pitch: synth.Pitch) -> np.ndarray:
+        """Embeddings float32 [notes, frames, 16] at one MIDI pitch, or one track of pitches [frames] -> audio float32
+        [notes, 512 frames], 16 kHz.
 
         Every note was learned at peak NOTE_PEAK, so a note is brought to it: far from the pitches that an embedding
         was made from, levels wander by as much as 20 dB.
@@ -60,15 +65,70 @@ def midi_pitch(argument: str) -> float:
     return pitch
 
 
+@dataclass(frozen=True)
+class PitchTrack:
+    """A pitch, or several one after the other."""
+
+    starts_s: tuple[float, ...]  # ascending, the first 0
+    pitches: tuple[float, ...]  # MIDI
+
+    def at_frames(self, frames: int) -> synth.Pitch:
+        """The pitch of an embedding of so many frames: a float where it stays, else float32 [frames], each pitch from
+        the frame that begins nearest to its time. Raises TetradError where one begins after the embedding's end."""
+        if len(self.pitches) == 1:
+            return self.pitches[0]
+        firsts = np.rint(np.array(self.starts_s) * SAMPLE_RATE_HZ / HOP_SAMPLES)
+        if firsts[-1] >= frames:
+            raise TetradError(f"pitch {self.pitches[-1]:g} begins at {self.starts_s[-1]:g} s, and the sound ends at "
+                              f"{frames * HOP_SAMPLES / SAMPLE_RATE_HZ:g} s: give earlier times")
+        return np.array(self.pitches, np.float32)[np.searchsorted(firsts, np.arange(frames), side="right") - 1]
+
+
+def pitch_track(argument: str) -> PitchTrack:
+    """`60`, or `60@0,62@0.5,64@1.0` (MIDI pitch @ seconds) of a command line, as argparse's type."""
+    if "@" not in argument:
+        return PitchTrack((0.0,), (midi_pitch(argument),))
+    pitches, ats, starts = zip(*(part.partition("@") for part in argument.split(",")), strict=True)
+    starts_s = tuple(float(start) for start in starts)
+    if not all(ats) or not all(map(math.isfinite, starts_s)):
+        raise ArgumentTypeError(f"{argument} is no track of pitches: give such as 60@0,62@0.5")
+    if starts_s[0] != 0 or any(late <= early for early, late in pairwise(starts_s)):
+        raise ArgumentTypeError(f"{argument}: the first pitch begins at 0 s, and each of the others after the last")
+    return PitchTrack(starts_s, tuple(midi_pitch(pitch) for pitch in pitches))
+
+
+def asked_pitch(track: PitchTrack | None, embedding: Path) -> PitchTrack:
+    """What `--pitch` asks for, else the pitch that an embedding's file is named with. Raises TetradError where neither
+    tells one."""
+    if track is not None:
+        return track
+    named = pitch_from_name(embedding.stem)
+    if named is None:
+        raise TetradError(f"{embedding} has no pitch in its name: give --pitch, such as --pitch 60")
+    return PitchTrack((0.0,), (float(named),))
+
+
 def decode_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
-    parser.add_argument("embedding", type=Path, metavar="EMB.npy", help="float32 [frames, 16], up to a minute")
-    parser.add_argument("--pitch", type=midi_pitch, required=True, help="MIDI pitch, fractions allowed")
-    parser.add_argument("--out", type=Path, required=True, help="WAV, 16 kHz mono")
+    parser.add_argument("embeddings", nargs="+", type=Path, metavar="EMB.npy",
+                        help="float32 [frames, 16], up to a minute; several, or a folder of them")
+    parser.add_argument("--pitch", type=pitch_track, help="MIDI pitch, fractions allowed, or pitches at seconds, such "
+                        "as 60@0,62@0.5,64@1; the one in the file's name unless given")
+    parser.add_argument("--out", type=Path, required=True, help="WAV, 16 kHz mono; of several a folder of them")
     parser.add_argument("--decoder", type=Path, help="decoder.tflite of one's own instead of the shipped one")
+    jobs.add_options(parser)
     console.add_json_option(parser)
 
     def run(args: Namespace) -> None:
-        audio = Decoder(args.decoder).decode(read_embedding(args.embedding, MAX_FRAMES)[None], args.pitch)[0]
+        first = args.embeddings[0]
+        if len(args.embeddings) > 1 or first.is_dir():
+            from device.decode_many import decode_all
+
+            with jobs.cluster_of(args) as cluster:
+                console.report(args, decode_all(args.embeddings, args.pitch, args.decoder, args.out, cluster))
+            return
+        track = asked_pitch(args.pitch, first)
+        embedding = read_embedding(first, MAX_FRAMES)
+        audio = Decoder(args.decoder).decode(embedding[None], track.at_frames(len(embedding)))[0]
         frames, peak = write_wav(args.out, [audio], SAMPLE_RATE_HZ)
         console.report(args, {"wav": str(args.out), "seconds": frames / SAMPLE_RATE_HZ, "peak": peak})
 

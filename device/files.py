@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
@@ -15,11 +15,12 @@ TEMPORARY = ".tmp"  # ends the names of files that are being written; what a pow
 
 
 @contextlib.contextmanager
-def atomic(path: Path) -> Iterator[BinaryIO]:
+def atomic(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
     """A file to be written in place of `path`: it takes the name when the block ends well, else nothing is left.
 
     Data, name and folder are on the disk when this returns, so what is written next is never older than this file.
-    A link is followed. Raises TetradError where the disk refuses, and where `path` is there and no plain file.
+    Not `durable`: a power cut can leave it empty; for many files, whose writer can make them again. A link is followed.
+    Raises TetradError where the disk refuses, and where `path` is there and no plain file.
     """
     if path.exists() and not path.is_file():  # a rename would put a file in a device's place
         kind = "a folder" if path.is_dir() else "no plain file"
@@ -32,10 +33,12 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fchmod(file.fileno(), 0o666 & ~_umask())
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(temporary, target)
         temporary = None
-        _sync_folder(target.parent)
+        if durable:
+            _sync_folder(target.parent)
     except OSError as error:
         missing = "" if target.parent.is_dir() else f"; make the folder {path.parent}"
         raise TetradError(f"cannot write {path}: {error.strerror or error}{missing}") from error
@@ -51,6 +54,24 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TetradError(f"cannot make the folder {path}: {error.strerror or error}; give another") from error
+
+
+def stamp(path: Path) -> str:
+    """A file's size and time, which change when it does; empty where there is none, which is told by what reads it."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def refuse_twins(names: Iterable[str], what: str) -> None:
+    """Raises TetradError where two of `what` would be written under one name."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise TetradError(f"two {what} are called {name}: rename one, or give them another folder each")
+        seen.add(name)
 
 
 def _umask() -> int:

@@ -17,8 +17,10 @@ from device.preset import NOTE_SAMPLES, SAMPLE_RATE_HZ
 NOTE_PEAK = 0.7  # peak of a note. Training normalises its notes to the same (it takes this constant)
 SILENCE_PEAK = 1e-3  # -60 dB of full scale: below it a recording holds no note
 ONSET_RATIO = 1e-2  # -40 dB of the note's peak: louder than a room, softer than a slow attack's first hundredth
+OFFSET_RATIO = 1e-2  # of the peak: a smaller mean is the sound's own, and notes are learned with theirs
 LEAD_SAMPLES = SAMPLE_RATE_HZ // 100  # 10 ms kept before the onset: breath and pick noise
 RELEASE_SAMPLES = SAMPLE_RATE_HZ  # 1 s: NSynth's notes are held for 3 s and released for 1 s
+FULL_SCALE = 32767  # of the 16 bits that are written: +1 and -1 are as far from 0
 MIN_SECONDS = 0.05  # less is a click
 MAX_SECONDS = 600  # of a recording; more is no note, and would fill a small board's memory
 UNKNOWN_BYTES = 0x7FFF_FF00  # of a RIFF: a length that is none
@@ -71,6 +73,17 @@ def cut_bytes(path: Path | str) -> int:
     return max(0, announced - os.path.getsize(path))
 
 
+def as_sound(audio: np.ndarray) -> np.ndarray:
+    """A recording, float32 [samples] at 16 kHz, as it is but for its level: peak NOTE_PEAK, a cheap card's offset taken
+    away. Raises TetradError where it is silent."""
+    if not len(audio) or not np.ptp(audio) > 0:
+        raise TetradError("a silent sound cannot be brought to a level: record it louder")
+    offset = np.float32(np.mean(audio, dtype=np.float64))
+    if abs(offset) > OFFSET_RATIO * np.abs(audio).max():
+        audio = audio - offset
+    return audio * np.float32(NOTE_PEAK / np.abs(audio).max())
+
+
 def as_note(audio: np.ndarray) -> np.ndarray:
     """A recording, float32 [samples] at 16 kHz, as a note: float32 [64000], peak NOTE_PEAK.
 
@@ -90,7 +103,12 @@ def as_note(audio: np.ndarray) -> np.ndarray:
     return note * np.float32(NOTE_PEAK / np.abs(note).max())
 
 
-def write_wav(path: Path, blocks: Iterable[np.ndarray], rate_hz: int) -> tuple[int, float]:
+def to_int16(audio: np.ndarray) -> np.ndarray:
+    """float [...] as 16 bits, 1.0 being FULL_SCALE; beyond full scale is clipped."""
+    return np.rint(np.clip(audio, -1, 1) * FULL_SCALE).astype(np.int16)
+
+
+def write_wav(path: Path, blocks: Iterable[np.ndarray], rate_hz: int, durable: bool = True) -> tuple[int, float]:
     """Blocks float [frames] or [frames, channels] as a 16-bit WAV, whole or not at all; beyond full scale is clipped.
 
     Returns the frames and their peak. Raises TetradError where it cannot be written.
@@ -99,12 +117,12 @@ def write_wav(path: Path, blocks: Iterable[np.ndarray], rate_hz: int) -> tuple[i
     first = next(blocks)
     frames, peak = 0, 0.0
     # Python's own writer: a full disk reaches us as the OSError it is, which libsndfile's callbacks print instead.
-    with files.atomic(path) as file, wave.open(file, "wb") as wav:
+    with files.atomic(path, durable) as file, wave.open(file, "wb") as wav:
         wav.setnchannels(first[0].size)
         wav.setsampwidth(2)
         wav.setframerate(rate_hz)
         for block in itertools.chain([first], blocks):
-            wav.writeframesraw(np.rint(np.clip(block, -1, 1) * 32767).astype("<i2").tobytes())
+            wav.writeframesraw(to_int16(block).astype("<i2").tobytes())
             frames += len(block)
             peak = max(peak, float(np.abs(block).max(initial=0.0)))
     return frames, peak

@@ -2,14 +2,19 @@
 
 A control frame every 64 samples (250 Hz) holds the levels of 100 harmonics and of 65 noise bands, in decibels, so that
 8 bits suffice for each. Phase is a function of pitch and time alone and the noise is always the same one, so that
-sounds decoded from different embeddings can be crossfaded as if they were one sound.
+sounds decoded from different embeddings can be crossfaded as if they were one sound. The pitch may change from one
+frame of the embedding to the next.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
-from device.preset import SAMPLE_RATE_HZ
+from device.preset import HOP_SAMPLES, SAMPLE_RATE_HZ
+
+Pitch = float | np.ndarray  # MIDI, of a whole sound; or float32 [frames], of each HOP_SAMPLES of it
 
 FRAME_SAMPLES = 64
 HARMONICS = 100
@@ -43,8 +48,28 @@ def turns(pitch: float, start_samples: int, samples: int) -> np.ndarray:
     return (np.mod(pitch_to_hz(pitch) * time_s, 1.0)).astype(np.float32)
 
 
+def stretches(pitch: Pitch, frames: int) -> Iterator[tuple[int, int, float, float]]:
+    """The stretches of `frames` control frames in which the pitch stays: (begin, end, MIDI pitch, turns before it).
+
+    The fundamental's phase runs on from one to the next. Raises ValueError where a track is of another length.
+    """
+    if np.ndim(pitch) == 0:
+        yield 0, frames, float(pitch), 0.0
+        return
+    steps = HOP_SAMPLES // FRAME_SAMPLES
+    track = np.repeat(np.asarray(pitch, np.float64), steps)
+    if len(track) != frames:
+        raise ValueError(f"{len(track) // steps} pitches for {frames // steps} frames of an embedding")
+    bounds = [0, *(np.flatnonzero(np.diff(track)) + 1).tolist(), frames]
+    turns_before = 0.0
+    for begin, end in pairwise(bounds):
+        held = float(track[begin])
+        yield begin, end, held, turns_before
+        turns_before = (turns_before + pitch_to_hz(held) * (end - begin) * FRAME_SAMPLES / SAMPLE_RATE_HZ) % 1.0
+
+
 @lru_cache(maxsize=4)
-def oscillators(pitch: float, frames: int) -> tuple[np.ndarray, np.ndarray]:
+def oscillators(pitch: float, frames: int, turns_before: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """The audible harmonics as a product: what each is at the start of a frame, and how it turns within one.
 
     float32 [frames, 2 K] and [2 K, FRAME_SAMPLES]. sin(a + b) = sin a cos b + cos a sin b, so the sum of all harmonics
@@ -52,7 +77,8 @@ def oscillators(pitch: float, frames: int) -> tuple[np.ndarray, np.ndarray]:
     """
     k = HARMONIC_NUMBERS[audible(pitch) > 0].astype(np.float64)
     starts_s = np.arange(frames) * FRAME_SAMPLES / SAMPLE_RATE_HZ
-    start = 2 * np.pi * np.mod(np.outer(starts_s, k * pitch_to_hz(pitch)), 1.0) + PHASES_RADIANS[: len(k)]
+    turned = np.outer(starts_s, k * pitch_to_hz(pitch)) + k * turns_before
+    start = 2 * np.pi * np.mod(turned, 1.0) + PHASES_RADIANS[: len(k)]
     within = 2 * np.pi * np.outer(k * pitch_to_hz(pitch) / SAMPLE_RATE_HZ, np.arange(FRAME_SAMPLES))
     starts = np.concatenate([np.sin(start), np.cos(start)], axis=1).astype(np.float32)
     return starts, np.concatenate([np.cos(within), np.sin(within)]).astype(np.float32)
@@ -89,18 +115,21 @@ def band_gain() -> float:
     return float(10.0 ** (BAND_TOP_DB / 20))
 
 
-def synthesize(levels: np.ndarray, pitch: float) -> np.ndarray:
-    """Levels float32 [notes, frames, CONTROLS], see `level`, of one MIDI pitch -> audio float32 [notes, samples]."""
+def synthesize(levels: np.ndarray, pitch: Pitch) -> np.ndarray:
+    """Levels float32 [notes, frames, CONTROLS], see `level`, at one pitch or one track of pitches -> audio float32
+    [notes, samples]. Where the pitch changes, phase runs on."""
     notes, frames, _ = levels.shape
     levels = np.concatenate([levels, levels[:, -1:]], axis=1)  # the last level is held
-    starts, within = oscillators(pitch, frames)
-    amplitudes = np.tile(levels[..., : starts.shape[1] // 2], 2)  # [notes, frames + 1, 2 K]
     gains = levels[..., HARMONICS:] * np.float32(band_gain())  # [notes, frames + 1, BANDS]
     spectra = shared_noise_spectra(frames)
     audio = np.empty((notes, frames, FRAME_SAMPLES), np.float32)
+    voiced = [(begin, end, *oscillators(held, end - begin, before))
+              for begin, end, held, before in stretches(pitch, frames)]
     for note in range(notes):
-        first, last = (amplitudes[note, :-1] * starts) @ within, (amplitudes[note, 1:] * starts) @ within
-        audio[note] = first + (last - first) * RAMP
+        for begin, end, starts, within in voiced:
+            amplitudes = np.tile(levels[note, begin : end + 1, : starts.shape[1] // 2], 2)  # [frames + 1, 2 K]
+            first, last = (amplitudes[:-1] * starts) @ within, (amplitudes[1:] * starts) @ within
+            audio[note, begin:end] = first + (last - first) * RAMP
         grains = np.fft.irfft(spectra * gains[note], n=2 * FRAME_SAMPLES).astype(np.float32) * WINDOW
         audio[note] += grains[:-1, FRAME_SAMPLES:] + grains[1:, :FRAME_SAMPLES]
     return audio.reshape(notes, frames * FRAME_SAMPLES)

@@ -62,7 +62,7 @@ def test_four_recordings_become_a_song(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     write_recordings(tmp_path)
     write_song(tmp_path / "song.mid")
-    assert tetrad.main(["embed", "pluck_C4.wav", "square_57.wav", "--out", "embeddings"]) == 0
+    assert tetrad.main(["embed", "--as-notes", "pluck_C4.wav", "square_57.wav", "--out", "embeddings"]) == 0
     corners = {"pluck": "embeddings/pluck_C4.npy", "horn": "horn", "square": "square_57.wav",
                "attic": "found in the attic.flac"}
     words = [word for name, path in corners.items() for word in ("--corner", f"{name}={path}")]

@@ -5,7 +5,6 @@ neighbours. It reads a font's samples without a low-pass in front: at 16 kHz all
 programs: log spectra 0.3 dB off on average, the worst 7.5). It runs at 32 kHz (0.1 and 2.3), which soxr halves.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -13,9 +12,9 @@ import struct
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from ctypes import c_char_p, c_int, c_void_p
-from functools import partial
+from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -24,7 +23,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from device import console, files
+from device import console, files, jobs
 from device.errors import TetradError
 from device.preset import NOTE_SAMPLES, SAMPLE_RATE_HZ
 from train.notes import (
@@ -53,6 +52,8 @@ SYNTH_SETTINGS = {
 RECIPE = "render.json"  # what a folder was rendered from; a folder is only gone on with by the same recipe
 PARTIAL = "note.part"  # the WAV that is being written; the next run writes over what a kill has left
 SILENCE_DBFS = -60.0  # a note whose peak is lower is dropped
+OUTCOMES = ("rendered", "silent", "clipped")  # the last two are dropped
+
 
 class Key(NamedTuple):
     """One note that can be asked of a SoundFont."""
@@ -186,7 +187,7 @@ class Font:
 
 
 def outcome(sound: NDArray[np.float32]) -> str:
-    """What becomes of a note, [samples]: "rendered", or dropped because it is "silent" or "clipped"."""
+    """What becomes of a note, [samples]: one of OUTCOMES."""
     peak = float(np.abs(sound).max())
     if peak < 10 ** (SILENCE_DBFS / 20):
         return "silent"
@@ -210,37 +211,37 @@ def start_folder(out: Path, recipe: dict[str, Any]) -> None:
 
 
 def render(soundfont: Path, out: Path, programs: Sequence[int] | None, pitches: Sequence[int],
-           velocities: Sequence[int]) -> dict[str, Any]:
+           velocities: Sequence[int], cluster: jobs.Cluster | None = None) -> dict[str, Any]:
     """Renders all combinations to the folder `out`, or the rest of them where it was stopped. Returns the counts.
 
-    `programs` None: those below `UNPITCHED` that the font has. Raises TetradError for a font that is damaged or lacks a
-    program that was asked for, and for a folder that holds other notes.
+    `programs` None: those below `UNPITCHED` that the font has. `cluster` None: in this process. Raises TetradError for
+    a font that is damaged or lacks a program that was asked for, and for a folder that holds other notes.
     """
-    with Font(soundfont) as font:
-        if missing := [p for p in programs or () if not font.has(p)]:
-            names = ", ".join(f"{p} ({PROGRAMS[p][0]})" for p in missing)
-            raise TetradError(f"{soundfont} has no program {names}: leave it out of --programs")
-        chosen = sorted(set(programs or filter(font.has, range(UNPITCHED))))
-        with soundfont.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        start_folder(out, {"format": "tetrad-render", "version": 1, "soundfont": soundfont.name, "sha256": digest,
-                           "fluidsynth": font.fluidsynth, "soxr": soxr.__version__,
-                           "programs": chosen, "pitches": list(pitches), "velocities": list(velocities)})
-        keys = [Key(*numbers) for numbers in product(chosen, pitches, velocities)]
-        notes = {key: key.describe() for key in keys}
-        done = {key for key in keys if is_whole(audio_path(out, notes[key].note_str))}
-        counts = Counter(dict.fromkeys(("rendered", "silent", "clipped"), 0))
-        todo = [key for key in keys if key not in done]
-        started_s = time.perf_counter()
-        with console.progress("notes", len(todo)) as bar:
-            for key, sound in render_all(font, todo):
-                becomes = outcome(sound)
-                counts[becomes] += 1
-                if becomes == "rendered":
-                    store(out, notes[key].note_str, sound)
-                    done.add(key)
-                bar.advance()
-        wall_s = time.perf_counter() - started_s
+    soundfont = soundfont.resolve()
+    check_soundfont(soundfont)
+    digest = jobs.digest_of(soundfont)
+    font = open_font(soundfont, digest)
+    if missing := [p for p in programs or () if not font.has(p)]:
+        names = ", ".join(f"{p} ({PROGRAMS[p][0]})" for p in missing)
+        raise TetradError(f"{soundfont} has no program {names}: leave it out of --programs")
+    chosen = sorted(set(programs or filter(font.has, range(UNPITCHED))))
+    made_by = {"fluidsynth": font.fluidsynth, "soxr": soxr.__version__}
+    start_folder(out, {"format": "tetrad-render", "version": 1, "soundfont": soundfont.name, "sha256": digest,
+                       **made_by, "programs": chosen, "pitches": list(pitches), "velocities": list(velocities)})
+    keys = [Key(*numbers) for numbers in product(chosen, pitches, velocities)]
+    notes = {key: key.describe() for key in keys}
+    done = {key for key in keys if is_whole(audio_path(out, notes[key].note_str))}
+    counts = Counter(dict.fromkeys(OUTCOMES, 0))
+    todo = [key for key in keys if key not in done]
+    started_s = time.perf_counter()
+    results = jobs.run(partial(render_batch, soundfont, digest, made_by), todo, None, chunk_items=BATCH_NOTES,
+                       cluster=cluster or jobs.Cluster(1), description="notes", key="")
+    for key, becomes, samples in rendered(todo, results):
+        counts[becomes] += 1
+        if becomes == "rendered":
+            store(out, notes[key].note_str, samples)
+            done.add(key)
+    wall_s = time.perf_counter() - started_s
     if not done:
         (out / RECIPE).unlink()
         (out / "audio").rmdir()
@@ -250,17 +251,41 @@ def render(soundfont: Path, out: Path, programs: Sequence[int] | None, pitches: 
             "instruments": len({key.program for key in done}), "notes_per_s": len(todo) / wall_s}
 
 
-def render_all(font: Font, keys: Sequence[Key]) -> Iterator[tuple[Key, NDArray[np.float32]]]:
-    for start in range(0, len(keys), BATCH_NOTES):
-        batch = keys[start : start + BATCH_NOTES]
-        yield from zip(batch, font.render(batch), strict=True)
+@lru_cache(maxsize=1)
+def open_font(soundfont: Path, digest: str) -> Font:
+    """The font with this SHA-256; loaded once in a process."""
+    if jobs.digest_of(soundfont) != digest:
+        raise TetradError(f"{soundfont} is not the same file on all machines: copy it to each")
+    return Font(soundfont)
 
 
-def store(out: Path, note_str: str, sound: NDArray[np.float32]) -> None:
+def render_batch(soundfont: Path, digest: str, made_by: dict[str, str], keys: Sequence[Key]) -> bytes:
+    """What became of at most BATCH_NOTES notes, uint8 [notes] of OUTCOMES, and the rendered ones, int16 [n,
+    NOTE_SAMPLES]."""
+    font = open_font(soundfont, digest)
+    if made_by != {"fluidsynth": font.fluidsynth, "soxr": soxr.__version__}:
+        raise TetradError(f"a worker has not {made_by}: install the same FluidSynth and soxr on all machines")
+    sounds = font.render(keys)
+    becomes = [outcome(sound) for sound in sounds]
+    kept = sounds[[name == "rendered" for name in becomes]]
+    return jobs.pack([np.array([OUTCOMES.index(name) for name in becomes], np.uint8), to_int16(kept)])
+
+
+def rendered(keys: Sequence[Key], results: Iterable[bytes]) -> Iterator[tuple[Key, str, NDArray[np.int16]]]:
+    """Each note with what became of it and, where it was rendered, its samples (else none)."""
+    left = iter(keys)
+    for result in results:
+        becomes, sounds = jobs.unpack(result)
+        kept = iter(sounds)
+        for number in becomes:
+            yield next(left), OUTCOMES[number], next(kept) if number == 0 else sounds[:0]
+
+
+def store(out: Path, note_str: str, samples: NDArray[np.int16]) -> None:
     """Writes a note's WAV so that a kill leaves it whole or not there."""
     wav, part = audio_path(out, note_str), out / PARTIAL
     try:
-        write_wav(part, to_int16(sound))
+        write_wav(part, samples)
         os.replace(part, wav)
     except OSError as error:
         raise TetradError(f"cannot write {wav}: {error.strerror}; make room, and run this again, it goes on") from error
@@ -296,9 +321,12 @@ def render_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
     parser.add_argument("--pitches", type=midi, default="24:96:3", metavar="A:B:STEP",
                         help="MIDI pitches, B included (24:96:3)")
     parser.add_argument("--velocities", type=velocity, default="50,100", metavar="LIST", help="such as 25,50 (50,100)")
+    jobs.add_options(parser)
     console.add_json_option(parser)
 
     def run(args: Namespace) -> None:
-        console.report(args, render(args.soundfont, args.out, args.programs, args.pitches, args.velocities))
+        with jobs.cluster_of(args) as cluster:
+            counts = render(args.soundfont, args.out, args.programs, args.pitches, args.velocities, cluster)
+        console.report(args, counts)
 
     return run

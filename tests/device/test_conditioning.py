@@ -38,3 +38,10 @@ def test_embeddings_are_interpolated_between_the_middles_of_their_frames() -> No
     assert upsampled[12, 0] == 1
     assert upsampled[16, 0] == pytest.approx(2)
     assert upsampled[23, 0] == 3
+
+
+def test_a_track_of_pitches_is_fed_frame_by_frame() -> None:
+    embedding = np.random.default_rng(0).normal(size=(3, 16)).astype("f")
+    moving = conditioning.channels(embedding, np.array([48, 60.5, 60.5], np.float32))
+    low, high = (conditioning.channels(embedding, pitch) for pitch in (48, 60.5))
+    np.testing.assert_array_equal(moving, np.concatenate([low[:8], high[8:]]))

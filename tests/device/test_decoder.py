@@ -18,6 +18,7 @@ from device.encoder import FACTORY_ENCODER, Encoder
 from device.errors import TetradError
 from device.pitch import pitch_from_sound
 from device.preset import Preset
+from device.recording import as_sound
 from tests.train.tiny import note_audio
 
 FACTORY = FACTORY_DECODER.parent
@@ -75,11 +76,79 @@ def test_a_single_recording_is_as_loud_all_over_the_keyboard(decoder: Decoder) -
         assert np.abs(decoder.decode(embedding[None], pitch)).max() == pytest.approx(0.7, rel=0.01)
 
 
-@pytest.mark.parametrize("pitch", ["nan", "128", "-1", "C4"])
+@pytest.mark.parametrize("pitch", ["nan", "128", "-1", "C4", "", "@0", "60@", "60@1", "60@0,62", "60@0,62@0",
+                                   "60@0,62@2,64@1", "60@0,200@1", "60@0,62@inf", "60@nan"])
 def test_what_is_no_pitch_is_bad_use(pitch: str) -> None:
     with pytest.raises(SystemExit) as end:
         tetrad.main(["decode", "e.npy", "--pitch", pitch, "--out", "o.wav"])
     assert end.value.code == 2
+
+
+def test_pitches_begin_with_the_frames_nearest_to_their_times() -> None:
+    track = decoder_module.pitch_track("60@0,62.5@0.5,64@1.0")
+    at = track.at_frames(125)
+    assert isinstance(at, np.ndarray)
+    assert at.dtype == np.float32
+    assert at.tolist() == [60] * 16 + [62.5] * 15 + [64] * 94  # 15.625 and 31.25 frames of 32 ms
+    assert decoder_module.pitch_track("60.5").at_frames(125) == 60.5
+    assert decoder_module.pitch_track("60@0").at_frames(9) == 60
+    with pytest.raises(TetradError, match=r"pitch 64 begins at 1 s, and the sound ends at 0\.96 s"):
+        track.at_frames(30)
+
+
+def test_a_track_of_pitches_is_decoded_in_order(tmp_path: Path) -> None:
+    np.save(tmp_path / "flute.npy", Preset.read(FACTORY / "first.tetrad").embedding(1, 0, 62))
+    command = ["decode", str(tmp_path / "flute.npy"), "--out", str(tmp_path / "o.wav")]
+    assert tetrad.main([*command, "--pitch", "57@0,62@1,69@2"]) == 0
+    audio = soundfile.read(tmp_path / "o.wav", dtype="float32")[0]
+    assert audio.shape == (64_000,)
+    heard = [pitch_from_sound(audio[start : start + 14_000]) for start in (1000, 17_000, 33_000)]
+    assert heard == pytest.approx([57, 62, 69], abs=0.2)
+    (tmp_path / "o.wav").unlink()
+    assert tetrad.main([*command, "--pitch", "57@0,62@5"]) == 1
+    assert not (tmp_path / "o.wav").exists()
+
+
+def decoded_from_sound(decoder: Decoder, audio: np.ndarray, pitch: str) -> np.ndarray:
+    embedding = Encoder().embed_whole(as_sound(audio))
+    return decoder.decode(embedding[None], decoder_module.pitch_track(pitch).at_frames(len(embedding)))[0]
+
+
+def test_a_scale_comes_back_in_order_though_only_single_notes_were_learned(decoder: Decoder) -> None:
+    pitches, seconds = (57, 59, 61, 62, 64), 0.8
+    samples = int(seconds * 16_000)
+    release = np.minimum(1, np.arange(samples)[::-1] / 800).astype(np.float32)
+    scale = np.concatenate([note_audio(pitch, 0.6)[:samples] * release for pitch in pitches])
+    track = ",".join(f"{pitch}@{seconds * i}" for i, pitch in enumerate(pitches))
+    audio = decoded_from_sound(decoder, scale, track)
+    assert len(audio) == -(-len(scale) // 512) * 512
+    heard = [pitch_from_sound(audio[i * samples : (i + 1) * samples]) for i in range(len(pitches))]
+    assert heard == pytest.approx(pitches, abs=0.2)
+
+
+def test_a_note_of_ten_seconds_keeps_its_pitch_and_length(decoder: Decoder) -> None:
+    time_s = np.arange(160_000) / 16_000
+    note = sum(0.6**k * np.sin(2 * np.pi * k * 220 * time_s) for k in range(1, 20)) * (time_s < 9)
+    audio = decoded_from_sound(decoder, note.astype(np.float32), "57")
+    assert len(audio) == 313 * 512
+    heard = [pitch_from_sound(audio[start : start + 16_000]) for start in range(0, 140_000, 20_000)]
+    assert heard == pytest.approx([57] * 7, abs=0.2)
+    levels = [np.sqrt(np.mean(audio[start : start + 8000] ** 2)) for start in range(8000, 136_000, 8000)]
+    assert max(levels) < 1.5 * min(levels)
+    assert np.sqrt(np.mean(audio[150_000:] ** 2)) < 0.1 * min(levels)
+
+
+def test_the_pitch_in_the_files_name_is_taken_unless_another_is_asked(tmp_path: Path,
+                                                                      capsys: pytest.CaptureFixture[str]) -> None:
+    embedding = Preset.read(FACTORY / "first.tetrad").embedding(1, 0, 64)
+    for name, options, pitch in (("flute_64", [], 64), ("flute_64", ["--pitch", "60"], 60), ("flute", [], None)):
+        np.save(tmp_path / f"{name}.npy", embedding)
+        out = tmp_path / "o.wav"
+        code = tetrad.main(["decode", str(tmp_path / f"{name}.npy"), *options, "--out", str(out)])
+        assert code == (1 if pitch is None else 0)
+        if pitch is not None:
+            assert pitch_from_sound(soundfile.read(out, dtype="float32")[0]) == pytest.approx(pitch, abs=0.2)
+    assert "flute.npy has no pitch in its name: give --pitch" in capsys.readouterr().err
 
 
 def test_one_bad_recording_leaves_no_embeddings(tmp_path: Path) -> None:

@@ -54,3 +54,38 @@ def test_what_is_decoded_in_parts_adds_up() -> None:
     a, b = random.uniform(0, 1, (2, 1, 40, synth.CONTROLS)).astype("f")
     mixed = synth.synthesize((a + b) / 2, 57)
     np.testing.assert_allclose(mixed, (synth.synthesize(a, 57) + synth.synthesize(b, 57)) / 2, atol=2e-4)
+
+
+def test_a_track_of_one_pitch_is_that_pitch_to_the_bit() -> None:
+    levels = np.random.default_rng(0).uniform(0, 0.1, (2, 80, synth.CONTROLS)).astype("f")
+    for pitch in (45, 60.25):
+        steady = synth.synthesize(levels, pitch)
+        np.testing.assert_array_equal(synth.synthesize(levels, np.full(10, pitch, np.float32)), steady)
+
+
+def test_phase_runs_on_where_the_pitch_changes() -> None:
+    track = np.array([57, 57, 57.5, 69, 69, 52, 60, 60], np.float32)
+    levels = controls(64)
+    levels[:, :, 2] = 0.3
+    audio = synth.synthesize(levels, track)[0]
+    # Summed sample by sample, as an oscillator would.
+    hz = np.repeat([440 * 2 ** ((pitch - 69) / 12) for pitch in track.tolist()], 512)
+    turns = np.concatenate([[0], np.cumsum(hz)[:-1]]) / 16000
+    oscillator = 0.3 * np.sin(2 * np.pi * 3 * turns + synth.PHASES_RADIANS[2])
+    np.testing.assert_allclose(audio, oscillator, atol=1e-4)
+
+
+def test_only_the_harmonics_of_the_pitch_of_the_moment_sound() -> None:
+    levels = controls(64)
+    levels[:, :, :100] = 0.01
+    audio = synth.synthesize(levels, np.array([60] * 4 + [100] * 4, np.float32))[0]
+    spectrum = np.abs(np.fft.rfft(audio[2048:] * np.hanning(2048)))
+    lines_hz = np.arange(len(spectrum)) * 16000 / 2048
+    peaks = lines_hz[1:-1][(spectrum[1:-1] > spectrum[:-2]) & (spectrum[1:-1] > spectrum[2:]) & (spectrum[1:-1] > 1)]
+    assert peaks == pytest.approx([2637, 5274], abs=8)
+    assert np.sqrt(np.mean(audio[:2048] ** 2)) == pytest.approx(0.01 * np.sqrt(29 / 2), rel=0.02)  # 29 below 7.8 kHz
+
+
+def test_a_track_of_another_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="9 pitches for 8 frames"):
+        synth.synthesize(controls(64), np.full(9, 60.0))

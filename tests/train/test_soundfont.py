@@ -13,13 +13,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soxr
 
 import tetrad
+from device import jobs
 from device.errors import TetradError
 from device.preset import NOTE_SAMPLES, SAMPLE_RATE_HZ
 from train.notes import FAMILIES, HELD_SAMPLES, SOURCES, Jsonwav
 from train.programs import PROGRAMS, UNPITCHED
-from train.soundfont import BATCH_NOTES, RECIPE, Font, Key, check_soundfont, numbers, outcome, render
+from train.soundfont import (
+    BATCH_NOTES,
+    OUTCOMES,
+    RECIPE,
+    Font,
+    Key,
+    check_soundfont,
+    numbers,
+    open_font,
+    outcome,
+    render,
+    render_batch,
+)
 
 ROOT = Path(__file__).parents[2]
 FLUID = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")  # apt: fluid-soundfont-gm
@@ -136,8 +150,9 @@ def test_two_runs_give_the_same_bytes(font, tmp_path):
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
-def test_a_killed_run_is_completed_to_the_same_bytes(font, tmp_path):
-    options = ["--programs", f"{SINE},{SOFT}", "--pitches", "60:109:1", "--velocities", "50-55"]
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.full)])
+def test_a_killed_run_is_completed_to_the_same_bytes(font, tmp_path, workers):
+    options = ["--programs", f"{SINE},{SOFT}", "--pitches", "60:109:1", "--velocities", "50-55", "--workers", workers]
     command = ["notes", "render", "--soundfont", str(font), *options, "--out"]
     process = subprocess.Popen([sys.executable, "-m", "tetrad", *command, str(tmp_path / "killed")], cwd=ROOT)
     audio = tmp_path / "killed" / "audio"
@@ -153,9 +168,23 @@ def test_a_killed_run_is_completed_to_the_same_bytes(font, tmp_path):
     (tmp_path / "killed" / "note.part").write_bytes(b"RIFF")  # as a kill in the middle of a note leaves it
 
     assert tetrad.main([*command, str(tmp_path / "killed")]) == 0
-    assert tetrad.main([*command, str(tmp_path / "whole")]) == 0
+    assert tetrad.main([*command, str(tmp_path / "whole"), "--workers", "1"]) == 0
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
     assert len(contents(tmp_path / "whole")) == 300 + 2
+
+
+def test_a_worker_with_another_font_or_fluidsynth_refuses(font, tmp_path):
+    digest = jobs.digest_of(font)
+    made_by = {"fluidsynth": open_font(font, digest).fluidsynth, "soxr": soxr.__version__}
+    becomes, sounds = jobs.unpack(render_batch(font, digest, made_by, [Key(SINE, 69, 100), Key(SOFT, 69, 100)]))
+    assert [OUTCOMES[number] for number in becomes] == ["rendered", "silent"]
+    assert (sounds.shape, sounds.dtype) == ((1, NOTE_SAMPLES), np.int16)
+    with pytest.raises(TetradError, match="install the same FluidSynth"):
+        render_batch(font, digest, {**made_by, "fluidsynth": "1.0"}, [Key(SINE, 69, 100)])
+    font.write_bytes(font.read_bytes() + b"\0")
+    open_font.cache_clear()
+    with pytest.raises(TetradError, match="is not the same file on all machines"):
+        render_batch(font, digest, made_by, [Key(SINE, 69, 100)])
 
 
 def test_what_is_there_is_not_rendered_again(font, tmp_path):
