@@ -1,159 +1,224 @@
-"""What reconstruction costs at each stage: mu-law, teacher, float student, int8 student, against the recordings."""
+"""The paper's evaluation: what a listener trained on recordings still recognises in reconstructions of unseen ones.
+
+Beside it, what a reconstruction costs in log-mel distance and in pitch, at each stage: mu-law, teacher, baseline,
+student. Intervals are bootstrapped over instruments, since notes of one instrument are alike.
+"""
 
 import json
+import shutil
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import keras
-import matplotlib
 import numpy as np
-from matplotlib import pyplot as plt
 
-from device import conditioning, console, files, synth
-from device.decoder import Decoder
+from device import console, files, jobs
 from device.errors import TetradError
-from device.preset import NOTE_SAMPLES
-from train import mulaw
-from train.crops import Notes, is_held_back
-from train.distil import Trained, embed, load_trained
-from train.measure import heard_pitch, log_mel_distance_db
-from train.notes import Note
-from train.sampler import generate
+from train import classifier, probe
+from train.crops import is_held_back
+from train.notes import FAMILIES, QUALITIES, Note
+from train.qualities import MEASURED
+from train.reconstruct import HELD_FRAMES, STAGES, Item, Models, describe_chunk, measure_chunk
+from train.run import read_config
+from train.sampler import FACTORY_RUN
+from train.soundfont import numbers
+from train.split import Part, learned_and_tested
+from train.tables import COLUMNS, Measured, draw_histories, draw_stages, figures, interval, report_text
 
-FACTORY_RUN = Path(__file__).parent / "factory"
-PITCHES = range(36, 85)
-PITCHED_SEMITONES = 0.5  # a note is pitched where the tracker hears the asked pitch in the recording, to a quarter tone
-NEAR_SEMITONES = 0.2  # 20 cents
-STAGES = ("mu-law", "teacher", "float student", "int8 student")
-
-
-def float_student(student: keras.Model, embedding: np.ndarray, pitch: float) -> np.ndarray:
-    """What `Decoder.decode` does for one note, without int8: [125, 16] -> [64000]."""
-    track = conditioning.channels(embedding, pitch)
-    controls = keras.ops.convert_to_numpy(student(conditioning.to_tensors(track)))
-    return synth.synthesize(synth.level(conditioning.from_tensors(controls, len(track)))[None], pitch)[0]
+FACTORY_BASELINE = FACTORY_RUN / "baseline"
+CHUNK_NOTES = 8  # a batch for the teacher
 
 
-def evaluate_note(note: Note, recording: np.ndarray, trained: Trained, decoder: Decoder,
-                  teacher: np.ndarray | None) -> dict[str, object]:
-    embedding = embed(trained.autoencoder, recording)
-    stages = {"mu-law": mulaw.decode(mulaw.encode(recording)), "teacher": teacher,
-              "float student": float_student(trained.student, embedding, note.pitch),
-              "int8 student": decoder.decode(embedding[None], note.pitch)[0]}
-    return {"note": note.note_str, "program": note.program_name, "pitch": note.pitch,
-            "held_back": is_held_back(note.note_str), "pitch_recorded": heard_pitch(recording),
-            "pitch_decoded": heard_pitch(stages["int8 student"]),
-            "log_mel_db": {name: log_mel_distance_db(audio, recording)
-                           for name, audio in stages.items() if audio is not None}}
+def evenly(indices: Sequence[int], most: int | None) -> list[int]:
+    """At most so many of them, evenly chosen."""
+    if most is None or len(indices) <= most:
+        return list(indices)
+    return [indices[i] for i in np.linspace(0, len(indices) - 1, most).round().astype(int)] if most else []
 
 
-def summary(rows: list[dict]) -> dict[str, object]:
-    """Means over notes, with their numbers; the pitch figure counts pitched notes alone."""
-    pitched = [r for r in rows if r["pitch_recorded"] is not None
-               and abs(r["pitch_recorded"] - r["pitch"]) < PITCHED_SEMITONES]
-    near = [r for r in pitched if r["pitch_decoded"] is not None
-            and abs(r["pitch_decoded"] - r["pitch"]) <= NEAR_SEMITONES]
-    result: dict[str, object] = {"notes": len(rows), "pitched_notes": len(pitched),
-                                 "within_20_cents_percent": 100 * len(near) / max(1, len(pitched))}
-    for stage in STAGES:
-        distances = [r["log_mel_db"][stage] for r in rows if stage in r["log_mel_db"]]
-        if distances:
-            result[f"{stage} log-mel dB"] = float(np.mean(distances))
-            result[f"{stage} notes"] = len(distances)
+def chosen(part: Part, args: Namespace, most: int | None) -> Part:
+    """Of a part's notes those that the options ask for."""
+    picked = [i for i, n in enumerate(part.notes) if n.pitch in args.pitches
+              and (args.velocity is None or n.velocity == args.velocity)
+              and (args.programs is None or n.program in args.programs)]
+    if not picked:
+        raise TetradError(f"{part.path} has no notes of the pitches, velocity and programs that were asked for; see "
+                          "`tetrad notes info`")
+    return Part(part.path, [part.notes[i] for i in evenly(picked, most)])
+
+
+class Evaluation:
+    """One evaluation; the work on notes goes through `cluster`, and is kept in `store` until the end."""
+
+    def __init__(self, models: Models, cluster: jobs.Cluster, store: Path) -> None:
+        self.models, self.cluster, self.store = models, cluster, store
+        runs = [run for run in (models.student, models.teacher, models.baseline) if run is not None]
+        self._key = jobs.digest_of(*(path for run in runs for path in run_files(run)), *filter(None, [models.decoder]))
+
+    def measure(self, stages: Sequence[str], part: Part, indices: list[int]) -> dict[str, Measured]:
+        sounds = part.sounds
+        items = [Item(sounds[i], part.notes[i].pitch) for i in indices]
+        chunks = [jobs.unpack(chunk) for chunk in jobs.run(
+            partial(measure_chunk, self.models, tuple(stages)), items, self.store, chunk_items=CHUNK_NOTES,
+            cluster=self.cluster, description=", ".join(stages),
+            key=f"measure {stages} {self.models.temperature} {self._key}")]
+        columns = [np.concatenate(column) for column in zip(*chunks, strict=True)]
+        return {stage: Measured(indices, *columns[3 * i : 3 * i + 3]) for i, stage in enumerate(stages)}
+
+    def describe(self, part: Part, runs: Sequence[Path]) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+        """Features, measured qualities, and embeddings by each run, of all notes of a part."""
+        items = [Item(sound, note.pitch) for sound, note in zip(part.sounds, part.notes, strict=True)]
+        key = jobs.digest_of(*(path for run in runs for path in run_files(run)))
+        chunks = [jobs.unpack(chunk) for chunk in jobs.run(
+            partial(describe_chunk, tuple(runs)), items, self.store, chunk_items=CHUNK_NOTES, cluster=self.cluster,
+            description="describing notes", key=f"describe {key}")]
+        features, qualities, *embeddings = [np.concatenate(column) for column in zip(*chunks, strict=True)]
+        return features, qualities, embeddings
+
+
+def run_files(run: Path) -> list[Path]:
+    return [run / "config.json", *sorted(run.glob("*.weights.h5"))]
+
+
+def known_qualities(learned: Part, tested: Part, measured: tuple[np.ndarray, np.ndarray],
+                    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    """The truth for learned and tested notes [n, 10], which columns count, and where it comes from: the dataset's own
+    labels, or, where it has none, what can be measured."""
+    own = [np.array([note.qualities for note in part.notes]) for part in (learned, tested)]
+    if own[0].any() and own[1].any():
+        return own[0], own[1], np.ones(len(QUALITIES), bool), "are the dataset's"
+    counted = np.array([name in MEASURED for name in QUALITIES])
+    return measured[0], measured[1], counted, f"are measured from the recordings: {', '.join(MEASURED)}"
+
+
+def probes(runs: Sequence[Path], learned: Part, tested: Part, embeddings: tuple[list, list]) -> list[dict]:
+    """The second table: a row a run."""
+    rows = []
+    groups, pitches = [note.instrument_str for note in tested.notes], [note.pitch for note in tested.notes]
+    for run, known, unseen in zip(runs, *embeddings, strict=True):
+        known, unseen = (z[:, :HELD_FRAMES].mean(1) for z in (known, unseen))
+        read = probe.read_pitches(known, [note.pitch for note in learned.notes], unseen)
+        config = read_config(run)
+        beside = config.get("autoencoder", config).get("pitch_dimensions", 0) > 0
+        rows.append({"run": run.name, "pitch_beside": beside, "notes": len(groups),
+                     "pitch_percent": interval(100 * (read == pitches), np.ones(len(groups)), groups)})
+    return rows
+
+
+def add_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--notes", type=Path, required=True,
+                        help="folder with nsynth-train and nsynth-test, or notes to test on")
+    parser.add_argument("--train", type=Path, help="notes that the classifiers learn from, where --notes are others; "
+                                                   "without it, an eighth of the instruments is tested")
+    parser.add_argument("--out", type=Path, required=True, help="folder for evaluation.json, .md and pictures")
+    parser.add_argument("--run", type=Path, default=FACTORY_RUN, help="run of a student instead of the shipped one")
+    parser.add_argument("--decoder", type=Path, help="its int8 decoder instead of the shipped one")
+    parser.add_argument("--teacher", type=Path, help="run of a teacher instead of the student's own")
+    parser.add_argument("--baseline", type=Path, default=FACTORY_BASELINE, help="run of a baseline instead of the "
+                                                                                "shipped one")
+    parser.add_argument("--probe", type=Path, nargs="+", default=[], metavar="RUN",
+                        help="runs from whose embeddings pitch is read too, beside the student's and the baseline's")
+    parser.add_argument("--teacher-notes", type=console.whole_number(0, 1_000_000), default=32,
+                        help="how many of the notes the teacher plays, sample by sample")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of the teacher's draws")
+    parser.add_argument("--most", type=console.whole_number(1, 1_000_000), help="test at most so many notes")
+    parser.add_argument("--most-train", type=console.whole_number(1, 1_000_000), default=20_000,
+                        help="learn from at most so many notes")
+    parser.add_argument("--epochs", type=console.whole_number(1, 1000), default=12, help="of the classifiers' training")
+    midi = partial(numbers, low=0)
+    parser.add_argument("--programs", type=midi, help="test General MIDI programs, from 0, such as 9,19,32-39")
+    parser.add_argument("--pitches", type=midi, default=range(128), help="test pitches, such as 36:84 or 60,72")
+    parser.add_argument("--velocity", type=console.whole_number(1, 127), help="only notes of this velocity")
+    parser.add_argument("--held-back", action="store_true", help="test only notes that no training has seen")
+    jobs.add_options(parser)
+    console.add_json_option(parser)
+
+
+def evaluate(args: Namespace, cluster: jobs.Cluster) -> dict[str, object]:
+    """Does all of it, and writes it to `args.out`."""
+    learned, tested = learned_and_tested(args.notes, args.train)
+    if args.held_back:
+        tested = Part(tested.path, [note for note in tested.notes if is_held_back(note.note_str)])
+    tested = chosen(tested, args, args.most)
+    learned = Part(learned.path, [learned.notes[i] for i in evenly(range(len(learned.notes)), args.most_train)])
+    models = Models(args.run, args.teacher, args.baseline, args.decoder, args.temperature)
+    every, store = list(range(len(tested.notes))), args.out.resolve().with_name(f".{args.out.resolve().name}.chunks")
+    work = Evaluation(models, cluster, store)
+
+    runs = [args.run, args.baseline, *args.probe]
+    features, measured, embeddings = work.describe(learned, runs)
+    _, tested_measured, tested_embeddings = work.describe(tested, runs)
+    stages = work.measure([name for name in STAGES if name != "teacher"], tested, every)
+    if some := evenly(every, args.teacher_notes):
+        stages |= work.measure(["teacher"], tested, some)
+
+    known, truth, counted, source = known_qualities(learned, tested, (measured, tested_measured))
+    listener = classifier.train(features, classifier.labels(learned.notes, known), args.epochs)
+    table = {name: figures(stages[name], stages["original"], tested.notes, truth, counted, listener)
+             for name in STAGES if name in stages}
+    result = {
+        "learned_notes": len(learned.notes), "tested_notes": len(tested.notes), "qualities": source, "stages": table,
+        "int8_student_by_family": by_family(stages, tested.notes, truth, counted, listener),
+        "probe": probes(runs, learned, tested, (embeddings, tested_embeddings)),
+    }
+    pitches, matrices = probe.correlations(tested_embeddings[-1 if args.probe else 0], tested.notes)
+    mean = mean_correlation(matrices)
+    result["correlation"] = {"run": runs[-1 if args.probe else 0].name, "pitches": pitches,
+                             "mean": [[None if np.isnan(r) else round(float(r), 4) for r in row] for row in mean]}
+    result["by_note"] = by_note(stages, tested.notes)
+    files.make_folder(args.out)
+    for name, text in (("evaluation.json", json.dumps(result, indent=1) + "\n"),
+                       ("evaluation.md", report_text(result))):
+        with files.atomic(args.out / name) as file:
+            file.write(text.encode())
+    draw_stages(table, args.out / "evaluation.png")
+    probe.draw_correlations(pitches, matrices, mean, args.out / "correlation.png")
+    draw_histories(args.run, args.out / "loss.png")
+    shutil.rmtree(store, ignore_errors=True)
     return result
 
 
-def table(groups: dict[str, dict]) -> str:
-    """Markdown: a line a group of notes."""
-    head = ["", "notes", "pitched", "within 20 cents", *(f"{stage}, dB" for stage in STAGES)]
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1)]
-    for name, group in groups.items():
-        distances = [f"{group[f'{s} log-mel dB']:.2f} ({group[f'{s} notes']})" if f"{s} notes" in group else "-"
-                     for s in STAGES]
-        lines.append([name, str(group["notes"]), str(group["pitched_notes"]),
-                      f"{group['within_20_cents_percent']:.1f} %", *distances])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+def mean_correlation(matrices: dict[str, np.ndarray]) -> np.ndarray:
+    """[pitches, pitches] over the instruments that have both; NaN where none has."""
+    stacked = np.stack(list(matrices.values()))
+    counts = np.isfinite(stacked).sum(0)
+    return np.where(counts > 0, np.nansum(stacked, 0) / np.maximum(counts, 1), np.nan)
 
 
-def chosen(notes: Notes, programs: Iterable[int] | None, velocity: int, most: int | None,
-           held_back: bool) -> list[Note]:
-    wanted = None if programs is None else set(programs)
-    picked = [n for n in notes.source.notes if n.pitch in PITCHES and n.velocity == velocity
-              and (wanted is None or n.program in wanted) and (is_held_back(n.note_str) or not held_back)]
-    if not picked:
-        raise TetradError(f"{notes.source.folder}: no notes at velocity {velocity} and pitches 36 to 84 "
-                          "of what was asked for; see `tetrad notes info`")
-    return picked if most is None else picked[:: max(1, -(-len(picked) // most))]
+def by_family(stages: dict[str, Measured], notes: Sequence[Note], truth: np.ndarray, counted: np.ndarray,
+              listener: keras.Model) -> dict[str, dict]:
+    """The int8 student's row for each family."""
+    stage, rows = stages["int8 student"], {}
+    for number, name in enumerate(FAMILIES):
+        there = [i for i in stage.notes if notes[i].instrument_family == number]
+        if there:
+            part = Measured(there, stage.features[there], stage.log_mel_db[there], stage.heard[there])
+            rows[name] = figures(part, stages["original"], notes, truth, counted, listener)
+    return rows
 
 
-def teacher_notes(notes: Notes, picked: list[Note], trained: Trained, count: int) -> dict[str, np.ndarray]:
-    """The teacher's reconstructions of `count` of the notes, evenly chosen, by note_str."""
-    some = picked[:: max(1, -(-len(picked) // count))] if count else []
-    if not some:
-        return {}
-    embeddings = np.stack([embed(trained.autoencoder, notes.audio(note)) for note in some])
-    with console.progress("the teacher plays", NOTE_SAMPLES) as bar:
-        codes = generate(trained.autoencoder, embeddings, np.array([n.pitch for n in some]), NOTE_SAMPLES,
-                         advance=bar.advance)
-    return {note.note_str: mulaw.decode(c) for note, c in zip(some, codes, strict=True)}
-
-
-def draw_histories(run: Path, picture: Path) -> None:
-    """The loss by step of each `*history.csv` in a run's folder; a factory run holds its teacher's too."""
-    histories = sorted(run.glob("*history.csv"))
-    if not histories:
-        return
-    matplotlib.use("Agg")
-    figure, axes = plt.subplots(1, len(histories), figsize=(5 * len(histories), 3), layout="constrained", squeeze=False)
-    for axis, history in zip(axes[0], histories, strict=True):
-        steps, losses = np.loadtxt(history, delimiter=",", skiprows=1, usecols=(0, 2), ndmin=2).T  # after wall_s
-        axis.plot(steps, losses)
-        axis.set(xlabel="step", ylabel="loss", title=history.stem)
-    with files.atomic(picture) as file:
-        figure.savefig(file, dpi=100, format="png")
-    plt.close(figure)
-
-
-def programs(argument: str) -> list[int]:
-    """`9,19,33` of a command line, as argparse's type."""
-    return [console.whole_number(0, 127)(part) for part in argument.split(",")]
+def by_note(stages: dict[str, Measured], notes: Sequence[Note]) -> list[dict]:
+    """What each stage measures of each note; pitches in MIDI, None where none is heard."""
+    rows: list[dict] = [{"note": note.note_str, "program": note.program_name, "log_mel_db": {}, "pitch_heard": {}}
+                        for note in notes]
+    for name, stage in stages.items():
+        for i, distance, heard in zip(stage.notes, stage.log_mel_db, stage.heard, strict=True):
+            rows[i]["log_mel_db"][name] = round(float(distance), 3)
+            rows[i]["pitch_heard"][name] = None if np.isnan(heard) else round(float(heard), 2)
+    return rows
 
 
 def evaluate_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
-    parser.add_argument("--notes", type=Path, required=True, help="jsonwav folder")
-    parser.add_argument("--run", type=Path, default=FACTORY_RUN, help="run of a student instead of the shipped one")
-    parser.add_argument("--decoder", type=Path, help="its int8 decoder instead of the shipped one")
-    parser.add_argument("--out", type=Path, required=True, help="folder for evaluation.json and evaluation.md")
-    parser.add_argument("--programs", type=programs,
-                        help="General MIDI programs to take, e.g. 9,19,33; all unless given")
-    parser.add_argument("--velocity", type=console.whole_number(1, 127), default=100)
-    parser.add_argument("--held-back", action="store_true", help="only notes that no training has seen")
-    parser.add_argument("--most", type=console.whole_number(1, 1_000_000), help="at most so many notes, evenly chosen")
-    parser.add_argument("--teacher-notes", type=console.whole_number(0, 1000), default=32,
-                        help="of them the teacher plays, sample by sample")
-    console.add_json_option(parser)
+    add_options(parser)
 
     def run(args: Namespace) -> None:
-        notes, trained, decoder = Notes(args.notes), load_trained(args.run), Decoder(args.decoder)
-        picked = chosen(notes, args.programs, args.velocity, args.most, args.held_back)
-        teacher = teacher_notes(notes, picked, trained, args.teacher_notes)
-        rows: list[dict] = []
-        with console.progress("evaluating", len(picked)) as bar:
-            for note in picked:
-                rows.append(evaluate_note(note, notes.audio(note), trained, decoder, teacher.get(note.note_str)))
-                bar.advance()
-        groups = {"all": summary(rows)}
-        if any(row["held_back"] for row in rows):
-            groups["held back from training"] = summary([row for row in rows if row["held_back"]])
-        for name in sorted({str(row["program"]) for row in rows}):
-            groups[name] = summary([row for row in rows if str(row["program"]) == name])
-        files.make_folder(args.out)
-        for name, text in (("evaluation.json", json.dumps({"groups": groups, "notes": rows}, indent=1) + "\n"),
-                           ("evaluation.md", table(groups))):
-            with files.atomic(args.out / name) as file:
-                file.write(text.encode())
-        draw_histories(args.run, args.out / "loss.png")
-        console.report(args, groups["all"])
+        with jobs.cluster_of(args) as cluster:
+            result = evaluate(args, cluster)
+        stages: dict = result["stages"]  # type: ignore[assignment]
+        console.report(args, {"notes": result["tested_notes"], "learned_notes": result["learned_notes"]}
+                       | {f"{name}: {COLUMNS[key]}": row[key]["value"]
+                          for name, row in stages.items() for key in COLUMNS})
 
     return run

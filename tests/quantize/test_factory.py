@@ -15,8 +15,9 @@ from device.preset import Preset
 from quantize.check import check
 from tests.train.tiny import note_audio
 from train.distil import Trained, embed, load_trained
-from train.evaluate import FACTORY_RUN, float_student
 from train.measure import log_mel_distance_db
+from train.reconstruct import float_student
+from train.sampler import FACTORY_RUN
 
 
 @pytest.fixture(scope="module")

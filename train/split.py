@@ -1,0 +1,65 @@
+"""Which notes a listener learns from and which are reconstructed: no instrument is in both, as in NSynth."""
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from device.errors import TetradError
+from train.crops import open_source
+from train.embed import Sound, sounds_at
+from train.notes import Note
+
+TEST_SHARE = 8  # an instrument in so many is for tests, where a dataset has no split of its own
+SUFFIXES = (".jsonwav", ".tfrecord", "")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some notes of a dataset, and where their sounds are."""
+
+    path: Path
+    notes: list[Note]
+
+    @property
+    def sounds(self) -> list[Sound]:
+        by_name = {sound.name: sound for sound in sounds_at(self.path)}
+        return [by_name[note.note_str] for note in self.notes]
+
+
+def is_test_instrument(instrument_str: str) -> bool:
+    """True for one instrument in eight, by its name, so that every evaluation agrees which."""
+    return zlib.crc32(instrument_str.encode()) % TEST_SHARE == 0
+
+
+def published(folder: Path, split: str) -> Path | None:
+    """`nsynth-train` or `nsynth-test` in a folder, in either format."""
+    return next((path for suffix in SUFFIXES if (path := folder / f"nsynth-{split}{suffix}").exists()), None)
+
+
+def whole(path: Path) -> Part:
+    return Part(path, list(open_source(path).notes))
+
+
+def learned_and_tested(notes: Path, train: Path | None) -> tuple[Part, Part]:
+    """The notes to learn from, and those to test on.
+
+    `notes`: NSynth's own folder, with its train and test splits; or notes to test on, with those to learn from in
+    `train`; or, without, notes of which an instrument in eight is tested. Raises TetradError where either is empty.
+    """
+    found = published(notes, "test")
+    if found is not None:
+        learned, tested = train or published(notes, "train"), whole(found)
+        if learned is None:
+            raise TetradError(f"{notes} has {found.name} and no nsynth-train: put it there, or give --train")
+        parts = whole(learned), tested
+    elif train is not None:
+        if train.resolve() == notes.resolve():
+            raise TetradError(f"{notes} would be learned from and tested: leave --train out, and an eighth is tested")
+        parts = whole(train), whole(notes)
+    else:
+        every = whole(notes)
+        parts = (Part(notes, [note for note in every.notes if not is_test_instrument(note.instrument_str)]),
+                 Part(notes, [note for note in every.notes if is_test_instrument(note.instrument_str)]))
+    if not all(part.notes for part in parts):
+        raise TetradError(f"{notes} has too few instruments to test on some and learn from others: give --train")
+    return parts
