@@ -11,14 +11,17 @@ import numpy as np
 from device import console
 from device.errors import TetradError
 from train import mulaw
+from train.config import CHOICES, config_from, configuration
 from train.crops import MARGIN_FRAMES, Batches, Notes
+from train.devices import precision, shared_by
+from train.monitor import EXAMPLE_EPOCHS, monitors
 from train.run import fit, load_weights, open_run, read_config
 from train.wavenet import CONFIGS, Config, WaveNetAutoencoder, cross_entropy
 
 KIND = "autoencoder"
 
 
-def teacher_batches(notes: Notes, config: Config, seed: int) -> Batches:
+def teacher_batches(notes: Notes, config: Config, seed: int, workers: int = 1) -> Batches:
     """Batches of (frames, samples, codes, pitch) for TeacherTrainer."""
 
     def draw(random: np.random.Generator) -> dict[str, np.ndarray]:
@@ -26,7 +29,7 @@ def teacher_batches(notes: Notes, config: Config, seed: int) -> Batches:
         crops = [notes.crop(notes.notes[i], notes.draw_start(samples, random), samples) for i in picked]
         return teacher_inputs(config, crops)
 
-    return Batches(draw, config.batch, seed, config.steps)
+    return Batches(draw, config.batch, seed, config.steps, workers)
 
 
 def teacher_inputs(config: Config, crops: list) -> dict[str, np.ndarray]:
@@ -57,16 +60,7 @@ def config_of(run: Path) -> Config:
     fields = read_config(run)
     if fields.pop("kind", None) != KIND:
         raise TetradError(f"{run}: not a run of an autoencoder; give the folder `tetrad train autoencoder` wrote")
-    return config_from(fields, run)
-
-
-def config_from(fields: dict, run: Path) -> Config:
-    known = {field.name for field in dataclasses.fields(Config)}
-    if set(fields) != known:
-        odd = ", ".join(sorted(set(fields) ^ known))
-        raise TetradError(f"{run}/config.json: fields missing or unknown: {odd}; train the run with this version")
-    rates = tuple((int(step), float(rate)) for step, rate in fields.pop("learning_rates"))
-    return Config(**fields, learning_rates=rates)
+    return config_from(fields, f"{run}/config.json")
 
 
 def load_autoencoder(run: Path) -> WaveNetAutoencoder:
@@ -77,28 +71,48 @@ def load_autoencoder(run: Path) -> WaveNetAutoencoder:
     return autoencoder
 
 
-def train_autoencoder(notes: Notes, config: Config, run: Path, seed: int = 0) -> WaveNetAutoencoder:
-    open_run(run, config, KIND)
-    keras.utils.set_random_seed(seed)
-    autoencoder = WaveNetAutoencoder(config)
-    parts = {"encoder": autoencoder.encoder, "decoder": autoencoder.decoder}
-    fit(TeacherTrainer(autoencoder), teacher_batches(notes, config, seed), run, parts, config.steps,
-        config.learning_rates, config.average_decay)
+def train_autoencoder(notes: Notes, config: Config, run: Path, seed: int = 0, workers: int = 1,
+                      devices: int | None = None, example_epochs: int = 0) -> WaveNetAutoencoder:
+    """Trains a run to its end, or goes on with it, and returns the autoencoder with the averages of its weights.
+
+    workers: threads that read and prepare notes. devices: how many share each batch; None: all. example_epochs: sounds
+    and pictures for TensorBoard each so many epochs; 0: none. The run is the same whatever these three are.
+    """
+    with shared_by(devices, config.batch), precision(config.precision):
+        open_run(run, config, KIND)
+        keras.utils.set_random_seed(seed)
+        autoencoder = WaveNetAutoencoder(config)
+        parts = {"encoder": autoencoder.encoder, "decoder": autoencoder.decoder}
+        fit(TeacherTrainer(autoencoder), teacher_batches(notes, config, seed, workers), run, parts, config.steps,
+            config.learning_rates, config.average_decay, config.gradient_norm,
+            monitors(run, autoencoder, notes, example_epochs))
     return load_autoencoder(run)
 
 
 def train_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
-    parser.add_argument("--notes", type=Path, required=True, help="jsonwav folder to learn from")
+    parser.add_argument("--notes", type=Path, required=True,
+                        help="what to learn from: a jsonwav folder, a .tfrecord file, or a folder with NSynth's "
+                             "train split in it")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; an interrupted run is resumed")
-    parser.add_argument("--config", choices=sorted(CONFIGS), default="small")
+    parser.add_argument("--config", default="small", metavar="NAME or FILE.json",
+                        help=f"{', '.join(sorted(CONFIGS))}, or a file with fields of its own (default: %(default)s)")
     parser.add_argument("--steps", type=console.whole_number(1, 10_000_000),
                         help="steps in all, instead of the configuration's; its learning rates are stretched to fit")
+    parser.add_argument("--precision", choices=CHOICES["precision"], help="instead of the configuration's")
+    parser.add_argument("--devices", type=console.whole_number(1, 1024), help="that share each batch; default: all")
+    parser.add_argument("--workers", type=console.whole_number(1, 256), default=2,
+                        help="threads that read and prepare notes (default: %(default)s)")
+    parser.add_argument("--examples", type=console.whole_number(0, 100_000), default=EXAMPLE_EPOCHS, metavar="EPOCHS",
+                        help="sounds and pictures for TensorBoard each so many epochs; 0: none (default: %(default)s)")
 
     def run(args: Namespace) -> None:
-        config = CONFIGS[args.config]
+        config = configuration(args.config)
+        if args.precision is not None:
+            config = dataclasses.replace(config, precision=args.precision)
         if args.steps is not None:
             config = stretched(config, args.steps)
-        train_autoencoder(Notes(args.notes), config, args.out)
+        train_autoencoder(Notes(args.notes), config, args.out, workers=args.workers, devices=args.devices,
+                          example_epochs=args.examples)
 
     return run
 

@@ -1,7 +1,10 @@
 """Random crops of notes, for training: what is drawn depends on the seed and the step alone."""
 
+import functools
+import threading
 import zlib
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from device.preset import HOP_SAMPLES, NOTE_SAMPLES
 from device.recording import NOTE_PEAK
 from device.spectrum import STEP_SAMPLES, log_spectrum
 from train import mulaw
+from train.indexed import IndexedTfrecord
 from train.notes import Jsonwav, Note
 from train.wavenet import Config
 
@@ -34,18 +38,43 @@ class Crop:
     spectrum: np.ndarray  # (T / 128 + margins, BINS)
 
 
-class Notes:
-    """The trained-on notes of a jsonwav folder, each read when it is asked for."""
+# What the dataset's train split is called: its two archives as they are named and as they unpack, and its TFRecord.
+TRAIN_SPLITS = ("nsynth-train.jsonwav", "nsynth-train", "nsynth-train.tfrecord")
 
-    def __init__(self, folder: Path) -> None:
-        self.source = Jsonwav(folder)
+
+def open_source(path: Path) -> Jsonwav | IndexedTfrecord:
+    """The notes at `path`, of which each can be read on its own: a jsonwav folder, a TFRecord, or a folder that holds
+    the dataset's train split, which is taken then. Raises TetradError where there is none of these."""
+    if path.is_dir() and not (path / "examples.json").exists():
+        splits = [path / name for name in TRAIN_SPLITS if (path / name).exists()]
+        if not splits:
+            raise TetradError(f"{path} holds no examples.json, and none of {', '.join(TRAIN_SPLITS)}: give a whole "
+                              "jsonwav folder or a .tfrecord file")
+        path = splits[0]
+        print(f"training on {path}", flush=True)
+    return Jsonwav(path) if path.is_dir() else IndexedTfrecord(path)
+
+
+class Notes:
+    """The trained-on notes of a jsonwav folder or a TFRecord, each read when it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.source = open_source(Path(path))
         self.notes = [note for note in self.source.notes if not is_held_back(note.note_str)]
         if not self.notes:
-            raise TetradError(f"{folder}: its few notes are all held back from training; give more of them")
-        self._index = {(n.instrument_str, n.velocity, n.pitch): i for i, n in enumerate(self.notes)}
-        self._pitches: dict[tuple[str, int], list[int]] = {}  # of an instrument at a velocity, ascending
+            raise TetradError(f"{path}: its few notes are all held back from training; give more of them")
+
+    @functools.cached_property
+    def _index(self) -> dict[tuple[str, int, int], int]:
+        return {(n.instrument_str, n.velocity, n.pitch): i for i, n in enumerate(self.notes)}
+
+    @functools.cached_property
+    def _pitches(self) -> dict[tuple[str, int], list[int]]:
+        """Of an instrument at a velocity, ascending."""
+        pitches: dict[tuple[str, int], list[int]] = {}
         for name, velocity, pitch in sorted(self._index):
-            self._pitches.setdefault((name, velocity), []).append(pitch)
+            pitches.setdefault((name, velocity), []).append(pitch)
+        return pitches
 
     def audio(self, note: Note) -> np.ndarray:
         """(NOTE_SAMPLES,) float32 at peak NOTE_PEAK."""
@@ -95,22 +124,38 @@ def encoder_frames(config: Config, audio: np.ndarray) -> np.ndarray:
 
 
 class Batches(keras.utils.PyDataset):
-    """The batches from `first_step` to `steps`, prepared in a thread beside the training: what `draw` makes of a random
-    generator. One training is one pass, so that a resumed one draws what it would have drawn."""
+    """The batches from `first_step` to `steps`, prepared by threads beside the training: what `draw` makes of a random
+    generator. One training is one pass, so that a resumed one draws what it would have drawn.
+
+    The threads are our own: those of Keras lose the order where an epoch is a part of the pass, and where a
+    distribution reads from two iterators.
+    """
 
     def __init__(self, draw: Callable[[np.random.Generator], dict[str, np.ndarray]], batch: int, seed: int,
-                 steps: int) -> None:
-        super().__init__(workers=1, max_queue_size=4)
+                 steps: int, workers: int = 1) -> None:
+        super().__init__()
         self.draw, self.batch, self.seed, self.steps, self.first_step = draw, batch, seed, steps, 0
         self.failure: TetradError | None = None  # why a batch could not be drawn, which a backend's error hides
+        self._threads, self._lock = ThreadPoolExecutor(workers), threading.Lock()
+        self._ahead: dict[int, Future] = {}  # by step, what is being prepared
+        self._most_ahead = 2 * workers
 
     def __len__(self) -> int:
         return self.steps - self.first_step
 
     def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        step = self.first_step + index
+        with self._lock:
+            self._ahead = {
+                later: self._ahead.get(later) or self._threads.submit(self._prepare, later)
+                for later in range(step, max(step + 1, min(step + self._most_ahead, self.steps)))}
+            prepared = self._ahead[step]
         try:
-            inputs = self.draw(np.random.default_rng((self.seed, self.first_step + index)))
+            inputs = prepared.result()
         except TetradError as error:
             self.failure = error
             raise
         return inputs, np.zeros(self.batch, np.float32)  # no targets: a trainer's output is its loss
+
+    def _prepare(self, step: int) -> dict[str, np.ndarray]:
+        return self.draw(np.random.default_rng((self.seed, step)))

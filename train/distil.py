@@ -20,7 +20,8 @@ from device.errors import TetradError
 from device.preset import HOP_SAMPLES, NOTE_SAMPLES, SAMPLE_RATE_HZ
 from device.spectrum import STEP_SAMPLES
 from train import mulaw
-from train.autoencoder import config_from, config_of, load_autoencoder
+from train.autoencoder import config_of, load_autoencoder
+from train.config import config_from
 from train.crops import MARGIN_FRAMES, Batches, Crop, Notes, encoder_frames, spectrum_of
 from train.notes import Note
 from train.run import fit, load_weights, open_run, read_config
@@ -218,7 +219,7 @@ def train_student(notes: Notes, teacher: Path, config: DistilConfig, run: Path, 
         raise TetradError(f"{teacher}: its encoder hears samples; the student learns from one that hears spectra, "
                           "as `--config small` has")
     if config.teacher_notes and all(len(group) < 2 for group in notes.alike()):
-        raise TetradError(f"{notes.source.folder}: no two instruments play the same pitch at the same velocity, so "
+        raise TetradError(f"{notes.source.path}: no two instruments play the same pitch at the same velocity, so "
                           "the teacher has nothing to play between; give --teacher-notes 0")
     open_run(run, config, KIND)
     keras.utils.set_random_seed(seed)
@@ -280,7 +281,8 @@ def distil_config(run: Path) -> DistilConfig:
     if fields.pop("kind", None) != KIND:
         raise TetradError(f"{run}: not a run of a student; give the folder `tetrad train student` wrote")
     try:
-        autoencoder, student = config_from(fields.pop("autoencoder"), run), StudentConfig(**fields.pop("student"))
+        autoencoder = config_from(fields.pop("autoencoder"), f"{run}/config.json")
+        student = StudentConfig(**fields.pop("student"))
         rates = tuple((int(step), float(rate)) for step, rate in fields.pop("learning_rates"))
         return DistilConfig(**fields, autoencoder=autoencoder, student=student, learning_rates=rates)
     except (KeyError, TypeError, ValueError) as error:
@@ -321,7 +323,8 @@ def calibration_inputs(run: Path) -> Iterator[np.ndarray]:
 
 
 def train_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
-    parser.add_argument("--notes", type=Path, required=True, help="jsonwav folder to learn from")
+    parser.add_argument("--notes", type=Path, required=True,
+                        help="what to learn from: a jsonwav folder or a .tfrecord file")
     parser.add_argument("--autoencoder", type=Path, required=True, help="run of the teacher")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; an interrupted run is resumed")
     parser.add_argument("--encoder", choices=("tuned", "frozen"), default="tuned",

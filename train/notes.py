@@ -4,10 +4,12 @@ A note is 4 s at 16 kHz mono: 3 s held, 1 s released. Audio is float32 [NOTE_SAM
 Fields and ids are those of the dataset's page, https://magenta.tensorflow.org/datasets/nsynth.
 """
 
+import functools
 import json
 import os
 import re
 import shutil
+import sys
 import wave
 from argparse import ArgumentParser, Namespace
 from collections import Counter, defaultdict
@@ -91,8 +93,9 @@ def note_of(record: Mapping[str, Any], what: str) -> Note:
             velocity=number("velocity", 0, 127),
             instrument_family=number("instrument_family", 0, len(FAMILIES) - 1),
             instrument_source=number("instrument_source", 0, len(SOURCES) - 1),
-            qualities=tuple(files.whole_number(value, 0, 1, "a quality") for value in
-                            files.items(record.get("qualities"), len(QUALITIES), len(QUALITIES), "qualities")),
+            qualities=_shared(tuple(
+                files.whole_number(value, 0, 1, "a quality")
+                for value in files.items(record.get("qualities"), len(QUALITIES), len(QUALITIES), "qualities"))),
             note=optional("note", 0, 2**63 - 1),
             instrument=optional("instrument", 0, 2**63 - 1),
             sample_rate=optional("sample_rate", SAMPLE_RATE_HZ, SAMPLE_RATE_HZ),
@@ -116,7 +119,13 @@ def _listed(value: object) -> object:
 def _texts(value: object, most: int) -> tuple[str, ...] | None:
     if value is None:
         return None
-    return tuple(files.text(item, 64, "a name") for item in files.items(value, 0, most, "names"))
+    return _shared(tuple(sys.intern(files.text(item, 64, "a name")) for item in files.items(value, 0, most, "names")))
+
+
+@functools.lru_cache(4096)
+def _shared(value: tuple) -> tuple:
+    """`value`, or one like it that is there already: 300,000 notes have a few hundred sets of qualities."""
+    return value
 
 
 KIND = (1, 2, SAMPLE_RATE_HZ, NOTE_SAMPLES)  # of a note's WAV: channels, bytes a sample, rate, samples
@@ -130,18 +139,8 @@ class Jsonwav:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
-        index = self.folder / "examples.json"
-        try:
-            examples = files.parse_json(index.read_bytes(), str(index))
-        except OSError as error:
-            raise TetradError(f"cannot read {index}: give a whole jsonwav folder; if `tetrad notes render` was making "
-                              "it, run that again, it goes on") from error
-        if not isinstance(examples, dict) or not all(isinstance(record, dict) for record in examples.values()):
-            raise TetradError(f"{index} is not an object of notes: get the folder again")
-        if not examples:
-            raise TetradError(f"{index} lists no notes: get the folder again")
-        self.notes = [note_of({**record, "note_str": name}, f"{index}, {name}") for name, record in examples.items()]
+        self.path = self.folder = Path(folder)
+        self.notes = _read_examples(self.folder / "examples.json")
 
     def __len__(self) -> int:
         return len(self.notes)
@@ -150,21 +149,56 @@ class Jsonwav:
         return ((note, self.audio(note.note_str)) for note in self.notes)
 
     def audio(self, note_str: str) -> Audio:
-        """float32 [NOTE_SAMPLES]. Raises TetradError where the WAV is missing, damaged or of another kind or length."""
-        path = audio_path(self.folder, note_str)
-        try:
-            with wave.open(str(path)) as file:
-                kind = file.getnchannels(), file.getsampwidth(), file.getframerate(), file.getnframes()
-                data = file.readframes(NOTE_SAMPLES)
-        except (OSError, EOFError, wave.Error, RuntimeError) as error:  # the last for a chunk beyond the end
-            reason = "there is no such file" if not path.exists() else "it is no PCM WAV, or damaged"
-            raise TetradError(f"cannot read {path}: {reason}; {AGAIN}") from error
-        if kind != KIND:
-            raise TetradError(f"{path} has {kind[0]} channels of {8 * kind[1]} bits at {kind[2]} Hz and {kind[3]} "
-                              f"samples, not 1 of 16 bits at {SAMPLE_RATE_HZ} Hz and {NOTE_SAMPLES}; {AGAIN}")
-        if len(data) != 2 * NOTE_SAMPLES:
-            raise TetradError(f"{path} is cut: it has {len(data) // 2} of {NOTE_SAMPLES} samples; {AGAIN}")
-        return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(FULL_SCALE)
+        return read_audio(audio_path(self.folder, note_str))
+
+
+def read_audio(path: Path) -> Audio:
+    """A note's WAV as float32 [NOTE_SAMPLES]. Raises TetradError where it is missing, damaged, or of another kind or
+    length."""
+    try:
+        with wave.open(str(path)) as file:
+            kind = file.getnchannels(), file.getsampwidth(), file.getframerate(), file.getnframes()
+            data = file.readframes(NOTE_SAMPLES)
+    except (OSError, EOFError, wave.Error, RuntimeError) as error:  # the last for a chunk beyond the end
+        reason = "there is no such file" if not path.exists() else "it is no PCM WAV, or damaged"
+        raise TetradError(f"cannot read {path}: {reason}; {AGAIN}") from error
+    if kind != KIND:
+        raise TetradError(f"{path} has {kind[0]} channels of {8 * kind[1]} bits at {kind[2]} Hz and {kind[3]} "
+                          f"samples, not 1 of 16 bits at {SAMPLE_RATE_HZ} Hz and {NOTE_SAMPLES}; {AGAIN}")
+    if len(data) != 2 * NOTE_SAMPLES:
+        raise TetradError(f"{path} is cut: it has {len(data) // 2} of {NOTE_SAMPLES} samples; {AGAIN}")
+    return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(FULL_SCALE)
+
+
+def _read_examples(index: Path) -> list[Note]:
+    """The notes of an `examples.json`. Each is made as it is parsed: all their records at once would take 1 GB."""
+
+    def note_in(record: dict[str, Any]) -> Note | dict[str, Any]:
+        # Called from the innermost object outwards: one with a name of its own is a record, else it is seen to below.
+        name = record.get("note_str")
+        return note_of(record, f"{index}, {name}") if isinstance(name, str) else record
+
+    try:
+        with index.open(encoding="utf-8") as file:
+            examples = json.load(file, object_hook=note_in)
+    except OSError as error:
+        raise TetradError(f"cannot read {index}: give a whole jsonwav folder; if `tetrad notes render` was making "
+                          "it, run that again, it goes on") from error
+    except (ValueError, RecursionError) as error:
+        raise TetradError(f"{index} is not JSON: get the folder again") from error
+    if not isinstance(examples, dict) or not all(isinstance(item, Note | dict) for item in examples.values()):
+        raise TetradError(f"{index} is not an object of notes: get the folder again")
+    if not examples:
+        raise TetradError(f"{index} lists no notes: get the folder again")
+    return [_named(name, item, f"{index}, {name}") for name, item in examples.items()]
+
+
+def _named(name: str, item: Note | dict[str, Any], what: str) -> Note:
+    if isinstance(item, dict):  # its name is its key alone
+        return note_of(item | {"note_str": name}, what)
+    if item.note_str != name:
+        raise TetradError(f"{what}: its note_str is {item.note_str}; {AGAIN}")
+    return item
 
 
 class Tfrecord:
@@ -186,14 +220,7 @@ class Tfrecord:
 
     def __iter__(self) -> Iterator[tuple[Note, Audio]]:
         """Raises TetradError naming the record that is cut, damaged, lacks a field, or is no note."""
-        for record, what in self._records():
-            note = note_of(record, what)
-            audio = record.get("audio")
-            if not isinstance(audio, np.ndarray) or len(audio) != NOTE_SAMPLES:
-                raise TetradError(f"{what} ({note.note_str}) has no audio of {NOTE_SAMPLES} samples; {AGAIN}")
-            if not np.abs(audio).max() <= 1:  # false for NaN, too
-                raise TetradError(f"{what} ({note.note_str}) has samples that are NaN or beyond 1; {AGAIN}")
-            yield note, audio
+        return (sounding_note(record, what) for record, what in self._records())
 
     def _records(self) -> Iterator[tuple[dict[str, Any], str]]:
         """Each record's fields, and what to call it in a message."""
@@ -202,14 +229,30 @@ class Tfrecord:
         number = -1
         for number, payload in enumerate(tfrecord.read_frames(self.path)):
             what = f"{self.path}, record {number}"
-            try:
-                record = tfrecord.decode(payload)
-            except ValueError as error:
-                raise TetradError(f"{what} is not an example of NSynth: get the file again") from error
-            single = {key: value[0] for key, value in record.items() if key not in LISTS and len(value) == 1}
-            yield record | single, what
+            yield record_of(payload, what), what
         if number < 0:
             raise TetradError(f"{self.path} is empty: get the file again")
+
+
+def record_of(payload: bytes, what: str) -> dict[str, Any]:
+    """The fields of a TFRecord's payload. Raises TetradError, beginning with `what`, where it is no `Example`."""
+    from train import tfrecord
+
+    try:
+        record = tfrecord.decode(payload)
+    except ValueError as error:
+        raise TetradError(f"{what} is not an example of NSynth: get the file again") from error
+    return record | {key: value[0] for key, value in record.items() if key not in LISTS and len(value) == 1}
+
+
+def sounding_note(record: Mapping[str, Any], what: str) -> tuple[Note, Audio]:
+    """A record's note and its sound. Raises TetradError, beginning with `what`, where either cannot be."""
+    note, audio = note_of(record, what), record.get("audio")
+    if not isinstance(audio, np.ndarray) or len(audio) != NOTE_SAMPLES:
+        raise TetradError(f"{what} ({note.note_str}) has no audio of {NOTE_SAMPLES} samples; {AGAIN}")
+    if not np.abs(audio).max() <= 1:  # false for NaN, too
+        raise TetradError(f"{what} ({note.note_str}) has samples that are NaN or beyond 1; {AGAIN}")
+    return note, audio
 
 
 def open_notes(path: Path) -> Jsonwav | Tfrecord:

@@ -12,7 +12,7 @@ import tetrad
 from device import conditioning
 from device.errors import TetradError
 from tests.train import tiny
-from train import autoencoder, crops, distil, evaluate, run
+from train import autoencoder, crops, distil, run
 from train.student import StudentConfig
 
 
@@ -91,13 +91,6 @@ def test_a_student_learns_from_recordings_and_teacher_and_is_quantized(notes: cr
     assert tetrad.main(["quantize", str(folder), "--out", str(tmp_path / "d.tflite"),
                         "--encoder", str(tmp_path / "e.tflite")]) == 0
     assert tetrad.main(["check", str(tmp_path / "d.tflite")]) == 0
-    assert tetrad.main(["evaluate", "--notes", str(notes.source.folder), "--run", str(folder), "--decoder",
-                        str(tmp_path / "d.tflite"), "--out", str(tmp_path / "e"), "--most", "2",
-                        "--teacher-notes", "0"]) == 0
-    groups = json.loads((tmp_path / "e" / "evaluation.json").read_text())["groups"]
-    assert groups["all"]["notes"] == 2
-    assert 0 < groups["all"]["mu-law log-mel dB"] < groups["all"]["int8 student log-mel dB"]
-    assert (tmp_path / "e" / "evaluation.md").read_text().startswith("| ")
 
 
 def test_a_frozen_encoder_stays_as_the_teacher_left_it(notes: crops.Notes, teacher: Path, tmp_path: Path) -> None:
@@ -142,20 +135,6 @@ def test_held_back_notes_are_never_drawn(notes: crops.Notes, monkeypatch: pytest
     assert 0 < len(held) < len(notes.source.notes) / 2
     drawn = {note.note_str for note in crops.Notes(notes.source.folder).notes}
     assert drawn == {note.note_str for note in notes.source.notes} - held
-
-
-def test_an_evaluation_counts_what_is_near() -> None:
-    heard = [(60, 60.02, 60.1), (60, 60.0, 60.21), (60, 60.0, None), (60, 72.0, 60.0), (60, None, 60.0),
-             (60, 59.9, 59.85)]
-    rows = [{"pitch": asked, "pitch_recorded": recorded, "pitch_decoded": decoded,
-             "log_mel_db": {"mu-law": 1.0, "int8 student": float(i)}}
-            for i, (asked, recorded, decoded) in enumerate(heard)]
-    figures = evaluate.summary(rows)
-    assert figures["notes"] == 6
-    assert figures["pitched_notes"] == 4  # one recording is an octave off, one has no pitch
-    assert figures["within_20_cents_percent"] == 50
-    assert figures["int8 student log-mel dB"] == 2.5
-    assert "teacher log-mel dB" not in figures
 
 
 def test_neighbouring_pitches_are_mixed(notes: crops.Notes) -> None:

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tests.train import tiny
-from train.wavenet import CONFIGS, Config, WaveNetAutoencoder, build_decoder, build_encoder
+from train.wavenet import CONFIGS, Config, Conv1D, WaveNetAutoencoder, build_decoder, build_encoder
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +64,13 @@ def test_the_embedding_and_the_pitch_reach_the_prediction(autoencoder: WaveNetAu
     assert not np.allclose(plain[0, 512:], biased[0, 512:])
     other = keras.ops.convert_to_numpy(autoencoder.logits(samples, embedding, np.array([61])))
     assert not np.allclose(other, biased)
+
+
+@pytest.mark.parametrize(("taps", "dilation", "padding"), [(3, 1, "causal"), (3, 8, "causal"), (3, 4, "same"),
+                                                           (1, 1, "same")])
+def test_trained_as_products_a_convolution_is_the_same(taps, dilation, padding):
+    layer = Conv1D(5, taps, padding=padding, dilation_rate=dilation, bias_initializer="normal")
+    x = np.random.default_rng(taps).standard_normal((2, 24, 4), np.float32)
+    product, convolution = (keras.ops.convert_to_numpy(layer(x, training=training)) for training in (True, False))
+    np.testing.assert_allclose(product, convolution, atol=1e-5)
+    assert np.abs(convolution).max() > 0.1
