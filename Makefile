@@ -1,14 +1,18 @@
-# make demo: the shipped sounds through the engine. make test: everything CI checks.
+# make demo: the shipped sounds through the engine. make test: everything CI checks. make test-full: what takes longer.
 PYTHON ?= python3
 SYSTEM_PACKAGES = clang fluid-soundfont-gm gcc libfluidsynth3
 .NOTPARALLEL:
-.PHONY: demo test test-jax lint test-system factory clean
+.PHONY: demo test test-full test-jax lint test-system factory clean
 
 demo: .venv/installed
 	.venv/bin/tetrad demo --out out
 
 test: test-system .venv-test/installed lint
 	TF_CPP_MIN_LOG_LEVEL=3 .venv-test/bin/python -m pytest
+
+# What takes minutes: the reference implementation and clusters at their real size, long trainings.
+test-full: test-system .venv-test/installed
+	TF_CPP_MIN_LOG_LEVEL=3 .venv-test/bin/python -m pytest -m full
 
 # The models and their training on Keras' other backend, as where there is a graphics card.
 test-jax: test-system .venv-test/installed
@@ -21,7 +25,7 @@ lint: .venv-test/installed
 	.venv-test/bin/mypy
 	for cc in gcc clang; do $$cc -std=c11 -O2 -fsyntax-only -Wall -Wextra -Werror -DPy_LIMITED_API=0x030B0000 \
 	  -I$$(.venv-test/bin/python -c 'import sysconfig; print(sysconfig.get_path("include"))') \
-	  device/engine/*.c || exit 1; done
+	  device/engine/*.c train/sampling/*.c || exit 1; done
 
 # What pip would take a page to say.
 define CAN_BUILD
@@ -33,16 +37,20 @@ define CAN_BUILD
 endef
 
 # The device part: no TensorFlow. matplotlib draws the demo's picture.
-.venv/installed: pyproject.toml $(wildcard device/engine/*.[ch])
+.venv/installed: pyproject.toml $(wildcard device/engine/*.[ch] train/sampling/*.[ch])
 	$(CAN_BUILD)
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --progress-bar on -e '.[picture]'
 	touch $@
 
-.venv-test/installed: pyproject.toml $(wildcard device/engine/*.[ch])
+# The reference implementation of NSynth, which tests compare with, lies apart from what is imported (train/reference.py).
+REFERENCE = magenta==2.1.4 tf_slim==1.1.0
+
+.venv-test/installed: pyproject.toml $(wildcard device/engine/*.[ch] train/sampling/*.[ch])
 	$(CAN_BUILD)
 	$(PYTHON) -m venv .venv-test
 	.venv-test/bin/pip install -q -e '.[train,dev]'
+	.venv-test/bin/pip install -q --no-deps --upgrade --target .venv-test/reference $(REFERENCE)
 	touch $@
 
 test-system:
@@ -79,4 +87,4 @@ factory: .venv-test/installed
 	  $(call CORNER,harp,string_acoustic_046)
 
 clean:
-	rm -rf .venv .venv-test .cache out build *.egg-info device/_engine*.so
+	rm -rf .venv .venv-test .cache out build *.egg-info device/_engine*.so train/_sampler*.so
