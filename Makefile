@@ -62,7 +62,8 @@ test-system:
 	    apt-get update -q && apt-get install -y -q --no-install-recommends $$missing; \
 	  else echo "tests need system packages: sudo apt-get install$$missing"; exit 1; fi; fi
 
-# What is shipped, from finished runs: make factory TEACHER=runs/teacher RUN=runs/student NOTES=notes/fluid
+# What is shipped, from finished runs:
+# make factory TEACHER=runs/teacher RUN=runs/student BASELINE=runs/baseline NOTES=notes/fluid
 TETRAD = .venv-test/bin/tetrad
 FACTORY = device/factory
 CORNER = --corner "$(1)=$(NOTES)\#$(2)"
@@ -70,8 +71,11 @@ PRESET = $(TETRAD) preset make --velocity 100 --author Tetrad \
   --licence "Apache-2.0; made from notes of FluidR3 GM (MIT, Frank Wen)"
 
 factory: .venv-test/installed
-	@test -n "$(TEACHER)" -a -n "$(RUN)" -a -n "$(NOTES)" || { echo "make factory TEACHER=… RUN=… NOTES=…"; exit 1; }
-	mkdir -p train/factory
+	@test -n "$(TEACHER)" -a -n "$(RUN)" -a -n "$(BASELINE)" -a -n "$(NOTES)" \
+	  || { echo "make factory TEACHER=… RUN=… BASELINE=… NOTES=…"; exit 1; }
+	mkdir -p train/factory/baseline
+	for file in config.json history.csv encoder.weights.h5 decoder.weights.h5; do \
+	  cp $(BASELINE)/$$file train/factory/baseline || exit 1; done
 	cp $(TEACHER)/history.csv train/factory/teacher-history.csv
 	for file in config.json history.csv calibration.npy encoder.weights.h5 decoder.weights.h5 student.weights.h5; do \
 	  cp $(RUN)/$$file train/factory || exit 1; done

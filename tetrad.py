@@ -22,10 +22,10 @@ COMMANDS = {
     "import-checkpoint": ("train.checkpoint:import_command", "the released TensorFlow 1 checkpoint of NSynth to a run"),
     "embed": ("train.embed:embed_command", "embeddings of one's own sounds, or of a dataset"),
     "generate": ("train.sampler:generate_command", "an embedding to sound, with the teacher, sample by sample"),
-    "decode": ("device.decoder:decode_command", "an embedding to sound, with the int8 student"),
+    "decode": ("device.decoder:decode_command", "embeddings to sound, with the int8 student"),
     "interpolate": ("train.interpolate:interpolate_command", "sounds mixed as signals, and morphed as embeddings"),
     "rainbowgram": ("train.rainbowgram:rainbowgram_command", "sounds as pictures: pitch, loudness and phase"),
-    "evaluate": ("train.evaluate:evaluate_command", "pitch and log-mel distance of what is decoded"),
+    "evaluate": ("train.evaluate:evaluate_command", "what is recognised in reconstructions: the paper's tables"),
     "quantize": ("quantize.convert:quantize_command", "a trained student to an int8 TFLite file"),
     "check": ("quantize.check:check_command", "holds a TFLite file against the Edge TPU's rules"),
     "preset make": ("device.preset:make_command", "four folders of recordings to a preset"),
@@ -48,7 +48,7 @@ def usage() -> str:
 
 # Packages that only an extra installs.
 EXTRAS = {"matplotlib": "picture", "distributed": "jobs", **dict.fromkeys(
-    ("fluidsynth", "google", "google_crc32c", "keras", "librosa", "sklearn", "tensorflow"), "train")}
+    ("PIL", "fluidsynth", "google", "google_crc32c", "h5py", "keras", "librosa", "sklearn", "tensorflow"), "train")}
 
 
 def load(target: str) -> Stage:
@@ -81,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=f"tetrad {name}", description=text)
     # Decoding runs on one thread a process, and as many processes as are asked for.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # else TensorFlow tells pages of its own affairs
     try:
         run = load(target)(parser)
         run(parser.parse_args(words[len(name.split()):]))

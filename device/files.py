@@ -123,7 +123,7 @@ def entries(value: object, names: Collection[str], what: str) -> dict[str, objec
 def whole_number(value: object, low: int, high: int, what: str) -> int:
     """`value` as an int in low..high (true and 1.0 are none), else TetradError."""
     if type(value) is not int or not low <= value <= high:
-        raise TetradError(f"{what} is not a whole number from {low} to {high}")
+        raise TetradError(f"{what} is not {f'a whole number from {low} to {high}' if low < high else low}")
     return value
 
 

@@ -245,6 +245,9 @@ def _computed(function: Callable[[list[T]], bytes], todo: Mapping[int, list[T]],
                     results[number] = finished(number, result)
                 for future in done.difference(good):
                     number = futures[future]
+                    if future.cancelled():
+                        raise TetradError(f"the work on {todo[number][0]} was cancelled at the scheduler: start this "
+                                          "again; what is done is kept")
                     future.result()  # raises
                 bar.note("" if workers else "waiting for workers")
             yield results.pop(index)

@@ -15,7 +15,7 @@ from train.config import CHOICES, config_from, configuration
 from train.crops import MARGIN_FRAMES, Batches, Notes
 from train.devices import precision, shared_by
 from train.monitor import EXAMPLE_EPOCHS, monitors
-from train.run import fit, load_weights, open_run, read_config
+from train.run import STATE, fit, keep_to_notes, load_weights, open_run, read_config
 from train.wavenet import CONFIGS, Config, WaveNetAutoencoder, cross_entropy
 
 KIND = "autoencoder"
@@ -80,9 +80,13 @@ def train_autoencoder(notes: Notes, config: Config, run: Path, seed: int = 0, wo
     """
     with shared_by(devices, config.batch), precision(config.precision):
         open_run(run, config, KIND)
+        keep_to_notes(run, [note.note_str for note in notes.notes])
         keras.utils.set_random_seed(seed)
         autoencoder = WaveNetAutoencoder(config)
         parts = {"encoder": autoencoder.encoder, "decoder": autoencoder.decoder}
+        if not (run / STATE).exists() and (run / "decoder.weights.h5").exists():  # an imported checkpoint goes on
+            for name, part in parts.items():
+                load_weights(part, run / f"{name}.weights.h5")
         fit(TeacherTrainer(autoencoder), teacher_batches(notes, config, seed, workers), run, parts, config.steps,
             config.learning_rates, config.average_decay, config.gradient_norm,
             monitors(run, autoencoder, notes, example_epochs))

@@ -20,7 +20,7 @@ from device.errors import TetradError
 from device.preset import NOTE_SAMPLES, SAMPLE_RATE_HZ
 from device.recording import NOTE_PEAK
 from train.crops import Batches, Notes
-from train.run import fit, load_weights, open_run, read_config
+from train.run import fit, keep_to_notes, load_weights, open_run, read_config
 
 KIND = "baseline"
 WINDOW_SAMPLES, STEP_SAMPLES = 1024, 256
@@ -181,6 +181,7 @@ def train_baseline(notes: Notes, config: BaselineConfig, run: Path, seed: int = 
     workers: threads that read notes and make spectrograms; the run is the same however many.
     """
     open_run(run, config, KIND)
+    keep_to_notes(run, [note.note_str for note in notes.notes])
     keras.utils.set_random_seed(seed)
     baseline = Baseline(config)
     parts = {"encoder": baseline.encoder, "decoder": baseline.decoder}
@@ -197,9 +198,14 @@ def config_of(run: Path) -> BaselineConfig:
     if set(fields) != known:
         odd = ", ".join(sorted(set(fields) ^ known))
         raise TetradError(f"{run}/config.json: fields missing or unknown: {odd}; train the run with this version")
-    rates = tuple((int(step), float(rate)) for step, rate in fields.pop("learning_rates"))
-    encoder, decoder = (tuple(fields.pop(f"{part}_channels")) for part in ("encoder", "decoder"))
-    return BaselineConfig(**fields, encoder_channels=encoder, decoder_channels=decoder, learning_rates=rates)
+    try:
+        rates = tuple((int(step), float(rate)) for step, rate in fields.pop("learning_rates"))
+        encoder, decoder = (tuple(map(int, fields.pop(f"{part}_channels"))) for part in ("encoder", "decoder"))
+        numbers = {key: value if key == "name" else type(getattr(CONFIGS["small"], key))(value)
+                   for key, value in fields.items()}
+    except (TypeError, ValueError) as error:
+        raise TetradError(f"{run}/config.json: {error}; it is damaged: train the run again") from error
+    return BaselineConfig(**numbers, encoder_channels=encoder, decoder_channels=decoder, learning_rates=rates)
 
 
 def load_baseline(run: Path) -> Baseline:

@@ -24,7 +24,7 @@ from device.errors import TetradError
 from device.preset import HOP_SAMPLES, SAMPLE_RATE_HZ
 from train import checkpoint, mulaw, reference
 from train._sampler import machine_limits
-from train.sampler import FACTORY_RUN, PIECE_SAMPLES, Sampler, add_threads_option, best_threads, load_teacher
+from train.sampler import FACTORY_RUN, Sampler, add_threads_option, best_threads, load_teacher
 from train.wavenet import CONFIGS, FILTER, Config, WaveNetAutoencoder
 
 Row = dict[str, object]
@@ -120,7 +120,7 @@ def rate(generate: Callable[[int], object], seconds: float, batch: int) -> float
     samples, steps, start_s = 0, 4, time.perf_counter()
     while (taken_s := time.perf_counter() - start_s) < seconds and samples + steps <= FRAMES * HOP_SAMPLES:
         generate(steps)
-        samples, steps = samples + steps, min(2 * steps, PIECE_SAMPLES)
+        samples, steps = samples + steps, min(2 * steps, 100)
     return samples * batch / taken_s
 
 
@@ -168,11 +168,13 @@ def nsynth_rows(folder: Path, batches: Sequence[int], threads: int | None, secon
     with tempfile.TemporaryDirectory() as temporary:
         prefix: Path | None = Path(temporary) / "model.ckpt-0"
         try:
-            write_checkpoint(folder, Path(temporary) / "model.ckpt-0")
-            autoencoder = checkpoint.read(Path(temporary) / "model.ckpt-0")
+            reference.load(folder)
         except TetradError as error:
             print(f"without a ratio: {error}", file=sys.stderr)
             autoencoder, prefix = WaveNetAutoencoder(config), None
+        else:
+            write_checkpoint(folder, Path(temporary) / "model.ckpt-0")
+            autoencoder = checkpoint.read(Path(temporary) / "model.ckpt-0")
         subject = Subject(autoencoder, seconds, folder, prefix)
         for batch in batches:
             yield measure(subject, batch, threads or best_threads(config, batch))

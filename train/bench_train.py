@@ -4,11 +4,11 @@ Both take the whole step of the published training: the forward pass, gradients,
 at the same crop and batch, in turn within one process, so that what else the machine does falls on both.
 """
 
-import dataclasses
 import statistics
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -28,10 +28,9 @@ STRIDE = 512  # crops are multiples of it: the embedding's hop, and the longest 
 Step = Callable[[], float]  # takes one training step and returns its loss
 
 
-def our_step(wav: np.ndarray) -> Step:
+def our_step(autoencoder: WaveNetAutoencoder, wav: np.ndarray) -> Step:
     """Training steps of our model on wav float32 [batch, crop]."""
-    config = dataclasses.replace(CONFIG, batch=len(wav), crop_samples=wav.shape[1])
-    trainer = TeacherTrainer(WaveNetAutoencoder(config))
+    config, trainer = autoencoder.config, TeacherTrainer(autoencoder)
     compile_trainer(trainer, config.learning_rates, config.average_decay, config.gradient_norm)
     codes = mulaw.encode(wav)
     samples = (codes / 128).astype(np.float32)[..., None]
@@ -40,8 +39,11 @@ def our_step(wav: np.ndarray) -> Step:
     return lambda: float(trainer.train_on_batch(inputs, np.zeros(len(wav), np.float32)))
 
 
-def reference_step(h512_bo16: Any, wav: np.ndarray) -> Step:
-    """Training steps of the reference's graph on the same wav, with the optimizer and averages of its training."""
+def reference_step(h512_bo16: Any, wav: np.ndarray, checkpoint: Path | None = None) -> Step:
+    """Training steps of the reference's graph on the same wav, with the optimizer and averages of its training.
+
+    checkpoint: where to write its first weights, random ones.
+    """
     import tensorflow as tf
 
     v1 = tf.compat.v1
@@ -54,9 +56,10 @@ def reference_step(h512_bo16: Any, wav: np.ndarray) -> Step:
         averages = tf.train.ExponentialMovingAverage(AVERAGE_DECAY, num_updates=step)
         with tf.control_dependencies([minimize]):
             train = averages.apply(v1.trainable_variables())
-        initialize = v1.global_variables_initializer()
-    session = v1.Session(graph=graph)
-    session.run(initialize)
+        session = v1.Session()
+        session.run(v1.global_variables_initializer())
+        if checkpoint:
+            v1.train.Saver(v1.trainable_variables()).save(session, str(checkpoint))
     return lambda: float(session.run([loss, train])[0])
 
 
@@ -88,7 +91,8 @@ def bench_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
         if keras.backend.backend() != "tensorflow":
             raise TetradError("the reference runs on TensorFlow: set KERAS_BACKEND=tensorflow to compare with it")
         wav = np.random.default_rng(0).uniform(-0.7, 0.7, (args.batch, args.crop)).astype(np.float32)
-        steps = {"reference": reference_step(reference.load(args.reference), wav), "ours": our_step(wav)}
+        steps = {"reference": reference_step(reference.load(args.reference), wav),
+                 "ours": our_step(WaveNetAutoencoder(CONFIG), wav)}
         taken_s = in_turn(steps, args.steps)
         console.report(args, {
             "config": CONFIG.name, "crop_samples": args.crop, "batch": args.batch, "steps": args.steps,

@@ -5,6 +5,8 @@ still recognises, the reconstruction has kept. Its network is not published; thi
 which a pitch is a shift.
 """
 
+from collections.abc import Sequence
+
 import keras
 import librosa
 import numpy as np
@@ -58,7 +60,7 @@ def build() -> keras.Model:
     return keras.Model(x, outputs, name="classifier")
 
 
-def labels(notes: list[Note], qualities: np.ndarray) -> dict[str, np.ndarray]:
+def labels(notes: Sequence[Note], qualities: np.ndarray) -> dict[str, np.ndarray]:
     """Targets of `train`, (B,), (B,) and (B, 10); a pitch outside NSynth's range is its nearest."""
     pitch = np.clip([note.pitch for note in notes], LOWEST, LOWEST + PITCHES - 1) - LOWEST
     return {"pitch": pitch.astype(np.int32), "family": np.array([n.instrument_family for n in notes], np.int32),

@@ -1,6 +1,7 @@
 """Random crops of notes, for training: what is drawn depends on the seed and the step alone."""
 
 import functools
+import sys
 import threading
 import zlib
 from collections.abc import Callable
@@ -38,20 +39,25 @@ class Crop:
     spectrum: np.ndarray  # (T / 128 + margins, BINS)
 
 
-# What the dataset's train split is called: its two archives as they are named and as they unpack, and its TFRecord.
-TRAIN_SPLITS = ("nsynth-train.jsonwav", "nsynth-train", "nsynth-train.tfrecord")
+# What the dataset's splits are called: an archive as it is named and as it unpacks, and a TFRecord.
+SPLIT_SUFFIXES = (".jsonwav", "", ".tfrecord")
+
+
+def published(folder: Path, split: str) -> Path | None:
+    """`nsynth-train`, say, in a folder, in either format; None where it is not there."""
+    return next((path for suffix in SPLIT_SUFFIXES if (path := folder / f"nsynth-{split}{suffix}").exists()), None)
 
 
 def open_source(path: Path) -> Jsonwav | IndexedTfrecord:
     """The notes at `path`, of which each can be read on its own: a jsonwav folder, a TFRecord, or a folder that holds
     the dataset's train split, which is taken then. Raises TetradError where there is none of these."""
     if path.is_dir() and not (path / "examples.json").exists():
-        splits = [path / name for name in TRAIN_SPLITS if (path / name).exists()]
-        if not splits:
-            raise TetradError(f"{path} holds no examples.json, and none of {', '.join(TRAIN_SPLITS)}: give a whole "
+        split = published(path, "train")
+        if split is None:
+            raise TetradError(f"{path} holds neither examples.json nor nsynth-train.jsonwav or .tfrecord: give a whole "
                               "jsonwav folder or a .tfrecord file")
-        path = splits[0]
-        print(f"training on {path}", flush=True)
+        path = split
+        print(f"training on {path}", file=sys.stderr, flush=True)
     return Jsonwav(path) if path.is_dir() else IndexedTfrecord(path)
 
 
@@ -139,6 +145,7 @@ class Batches(keras.utils.PyDataset):
         self._threads, self._lock = ThreadPoolExecutor(workers), threading.Lock()
         self._ahead: dict[int, Future] = {}  # by step, what is being prepared
         self._most_ahead = 2 * workers
+        self._expected = -1  # the step after the last one that was asked for: only batches in turn are prepared ahead
 
     def __len__(self) -> int:
         return self.steps - self.first_step
@@ -146,9 +153,10 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
         step = self.first_step + index
         with self._lock:
-            self._ahead = {
-                later: self._ahead.get(later) or self._threads.submit(self._prepare, later)
-                for later in range(step, max(step + 1, min(step + self._most_ahead, self.steps)))}
+            in_turn, self._expected = step == self._expected, step + 1
+            end = min(step + self._most_ahead, self.steps) if in_turn else step + 1
+            self._ahead = {later: self._ahead.get(later) or self._threads.submit(self._prepare, later)
+                           for later in range(step, max(step + 1, end))}
             prepared = self._ahead[step]
         try:
             inputs = prepared.result()

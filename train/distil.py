@@ -24,7 +24,7 @@ from train.autoencoder import config_of, load_autoencoder
 from train.config import config_from
 from train.crops import MARGIN_FRAMES, Batches, Crop, Notes, encoder_frames, spectrum_of
 from train.notes import Note
-from train.run import fit, load_weights, open_run, read_config
+from train.run import fit, keep_to_notes, load_weights, open_run, read_config
 from train.sampler import generate
 from train.student import StudentConfig, build_student, spectral_loss, synthesize
 from train.wavenet import Config, WaveNetAutoencoder, cross_entropy
@@ -222,6 +222,7 @@ def train_student(notes: Notes, teacher: Path, config: DistilConfig, run: Path, 
         raise TetradError(f"{notes.source.path}: no two instruments play the same pitch at the same velocity, so "
                           "the teacher has nothing to play between; give --teacher-notes 0")
     open_run(run, config, KIND)
+    keep_to_notes(run, [note.note_str for note in notes.notes])
     keras.utils.set_random_seed(seed)
     autoencoder = load_autoencoder(teacher)
     autoencoder.rescale_embedding(embedding_rms(autoencoder, notes, seed))

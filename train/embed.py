@@ -1,4 +1,4 @@
-"""Sounds to embeddings: recordings of any length, and whole datasets of notes, by the shipped encoder or a run's."""
+"""Sounds to embeddings: recordings of up to ten minutes, and whole datasets, by the shipped encoder or a run's."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +14,7 @@ from device.encoder import Encoder
 from device.errors import TetradError
 from device.preset import FRAMES
 from device.recording import NOTE_PEAK, as_note, as_sound, load_recording
+from train.notes import Jsonwav, Note, audio_path, read_audio
 
 CHUNK_SOUNDS = 32  # a third of a second's work for a core, where they are notes
 WINDOW_FRAMES = 500  # 16 s of a long sound at a time: of `nsynth`, 128 channels of samples are 128 MB
@@ -42,13 +43,9 @@ class RunEncoder:
     """The encoder of a run of `tetrad train autoencoder` or `tetrad train student`, or of an imported checkpoint."""
 
     def __init__(self, run: Path) -> None:
-        from train.autoencoder import load_autoencoder
-        from train.distil import KIND as STUDENT
-        from train.distil import load_trained
-        from train.run import read_config
+        from train.sampler import load_teacher  # takes TensorFlow, which the shipped encoder does without
 
-        is_student = read_config(run).get("kind") == STUDENT
-        autoencoder = load_trained(run).autoencoder if is_student else load_autoencoder(run)
+        autoencoder = load_teacher(run)
         self._config, self._encoder = autoencoder.config, autoencoder.encoder
         self.id = jobs.digest_of(run / "config.json", run / "encoder.weights.h5")
 
@@ -93,14 +90,9 @@ def open_tfrecord(path: Path) -> Any:
 def sounds_at(path: Path) -> Iterator[Sound]:
     """What there is to embed at a path: a recording, a folder of them, or a dataset of notes in either format."""
     if (path / "examples.json").is_file():
-        from train.notes import Jsonwav, audio_path
-
-        for note in Jsonwav(path).notes:
-            yield Sound(note.note_str, path, "jsonwav", files.stamp(audio_path(path, note.note_str)))
+        yield from (sound_of(path, note) for note in Jsonwav(path).notes)
     elif path.suffix.lower() == ".tfrecord":
-        made = files.stamp(path)
-        for note in open_tfrecord(path).notes:
-            yield Sound(note.note_str, path, "tfrecord", made)
+        yield from (sound_of(path, note) for note in open_tfrecord(path).notes)
     elif path.is_dir():
         found = sorted(file for file in path.iterdir()
                        if file.suffix.lower() in RECORDINGS and not file.name.startswith("."))
@@ -112,6 +104,13 @@ def sounds_at(path: Path) -> Iterator[Sound]:
         yield Sound(path.stem, path, "recording", files.stamp(path))
 
 
+def sound_of(path: Path, note: Note) -> Sound:
+    """A note of the jsonwav folder or TFRecord at a path."""
+    if path.is_dir():
+        return Sound(note.note_str, path, "jsonwav", files.stamp(audio_path(path, note.note_str)))
+    return Sound(note.note_str, path, "tfrecord", files.stamp(path))
+
+
 def audio_of(sound: Sound, as_notes: bool) -> np.ndarray:
     """float32 [samples] at 16 kHz, peak NOTE_PEAK. Raises TetradError naming the file that cannot be used."""
     if sound.kind == "recording":
@@ -119,8 +118,6 @@ def audio_of(sound: Sound, as_notes: bool) -> np.ndarray:
     if sound.kind == "tfrecord":
         audio = open_tfrecord(sound.path).audio(sound.name)
     else:
-        from train.notes import audio_path, read_audio
-
         audio = read_audio(audio_path(sound.path, sound.name))
     return (audio * (NOTE_PEAK / max(float(np.abs(audio).max()), 1e-4))).astype(np.float32)  # as in training
 
@@ -149,7 +146,7 @@ def embed_all(sounds: Sequence[Sound], out: Path, encoder: Path | None, run: Pat
 
 def embed_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
     parser.add_argument("sounds", nargs="+", type=Path, metavar="PATH",
-                        help="recordings of any length, folders of them, NSynth folders, .tfrecord files")
+                        help="recordings of up to ten minutes, folders of them, NSynth folders, .tfrecord files")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR",
                         help="folder for DIR/<name>.npy, float32 [frames of 32 ms, 16] each")
     parser.add_argument("--as-notes", action="store_true",

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from device import console, files, jobs
+from device.decoder import FACTORY_DECODER
 from device.errors import TetradError
 from train import classifier, probe
 from train.crops import is_held_back
@@ -22,7 +23,7 @@ from train.notes import FAMILIES, QUALITIES, Note
 from train.qualities import MEASURED
 from train.reconstruct import HELD_FRAMES, STAGES, Item, Models, describe_chunk, measure_chunk
 from train.run import read_config
-from train.sampler import FACTORY_RUN
+from train.sampler import FACTORY_RUN, positive_number
 from train.soundfont import numbers
 from train.split import Part, learned_and_tested
 from train.tables import COLUMNS, Measured, draw_histories, draw_stages, figures, interval, report_text
@@ -55,7 +56,7 @@ class Evaluation:
     def __init__(self, models: Models, cluster: jobs.Cluster, store: Path) -> None:
         self.models, self.cluster, self.store = models, cluster, store
         runs = [run for run in (models.student, models.teacher, models.baseline) if run is not None]
-        self._key = jobs.digest_of(*(path for run in runs for path in run_files(run)), *filter(None, [models.decoder]))
+        self._key = jobs.digest_of(*(path for run in runs for path in run_files(run)), models.decoder)
 
     def measure(self, stages: Sequence[str], part: Part, indices: list[int]) -> dict[str, Measured]:
         sounds = part.sounds
@@ -102,19 +103,19 @@ def probes(runs: Sequence[Path], learned: Part, tested: Part, embeddings: tuple[
         read = probe.read_pitches(known, [note.pitch for note in learned.notes], unseen)
         config = read_config(run)
         beside = config.get("autoencoder", config).get("pitch_dimensions", 0) > 0
-        rows.append({"run": run.name, "pitch_beside": beside, "notes": len(groups),
+        rows.append({"run": name_of(run), "pitch_beside": beside, "notes": len(groups),
                      "pitch_percent": interval(100 * (read == pitches), np.ones(len(groups)), groups)})
     return rows
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--notes", type=Path, required=True,
-                        help="folder with nsynth-train and nsynth-test, or notes to test on")
+    parser.add_argument("--notes", type=Path, default=Path("notes/fluid"),
+                        help="folder with nsynth-train and nsynth-test, or notes to test on (default: %(default)s)")
     parser.add_argument("--train", type=Path, help="notes that the classifiers learn from, where --notes are others; "
                                                    "without it, an eighth of the instruments is tested")
     parser.add_argument("--out", type=Path, required=True, help="folder for evaluation.json, .md and pictures")
     parser.add_argument("--run", type=Path, default=FACTORY_RUN, help="run of a student instead of the shipped one")
-    parser.add_argument("--decoder", type=Path, help="its int8 decoder instead of the shipped one")
+    parser.add_argument("--decoder", type=Path, help="its int8 decoder, which another --run needs")
     parser.add_argument("--teacher", type=Path, help="run of a teacher instead of the student's own")
     parser.add_argument("--baseline", type=Path, default=FACTORY_BASELINE, help="run of a baseline instead of the "
                                                                                 "shipped one")
@@ -122,7 +123,7 @@ def add_options(parser: ArgumentParser) -> None:
                         help="runs from whose embeddings pitch is read too, beside the student's and the baseline's")
     parser.add_argument("--teacher-notes", type=console.whole_number(0, 1_000_000), default=32,
                         help="how many of the notes the teacher plays, sample by sample")
-    parser.add_argument("--temperature", type=float, default=1.0, help="of the teacher's draws")
+    parser.add_argument("--temperature", type=positive_number, default=1.0, help="of the teacher's draws (default: 1)")
     parser.add_argument("--most", type=console.whole_number(1, 1_000_000), help="test at most so many notes")
     parser.add_argument("--most-train", type=console.whole_number(1, 1_000_000), default=20_000,
                         help="learn from at most so many notes")
@@ -136,18 +137,34 @@ def add_options(parser: ArgumentParser) -> None:
     console.add_json_option(parser)
 
 
-def evaluate(args: Namespace, cluster: jobs.Cluster) -> dict[str, object]:
-    """Does all of it, and writes it to `args.out`."""
+def models_of(args: Namespace) -> Models:
+    """What the options name, as whole paths, which are the same on a worker. Raises TetradError where a student of
+    one's own would be measured with the shipped decoder."""
+    if args.run != FACTORY_RUN and args.decoder is None:
+        raise TetradError(f"{args.run} is not the run of the shipped decoder: make its own with `tetrad quantize` and "
+                          "give it to --decoder")
+    return Models(args.run.resolve(), args.teacher and args.teacher.resolve(), args.baseline.resolve(),
+                  (args.decoder or FACTORY_DECODER).resolve(), args.temperature)
+
+
+def parts_of(args: Namespace) -> tuple[Part, Part]:
+    """The notes that are learned from, and those that are tested."""
     learned, tested = learned_and_tested(args.notes, args.train)
     if args.held_back:
         tested = Part(tested.path, [note for note in tested.notes if is_held_back(note.note_str)])
-    tested = chosen(tested, args, args.most)
     learned = Part(learned.path, [learned.notes[i] for i in evenly(range(len(learned.notes)), args.most_train)])
-    models = Models(args.run, args.teacher, args.baseline, args.decoder, args.temperature)
+    if len({note.pitch for note in learned.notes}) < 2:
+        raise TetradError(f"{learned.path}: the notes to learn from have one pitch: give others to --train")
+    return learned, chosen(tested, args, args.most)
+
+
+def evaluate(args: Namespace, cluster: jobs.Cluster) -> dict[str, object]:
+    """Does all of it, and writes it to `args.out`."""
+    models, (learned, tested) = models_of(args), parts_of(args)
+    runs = [models.student, models.baseline, *(run.resolve() for run in args.probe)]
     every, store = list(range(len(tested.notes))), args.out.resolve().with_name(f".{args.out.resolve().name}.chunks")
     work = Evaluation(models, cluster, store)
 
-    runs = [args.run, args.baseline, *args.probe]
     features, measured, embeddings = work.describe(learned, runs)
     _, tested_measured, tested_embeddings = work.describe(tested, runs)
     stages = work.measure([name for name in STAGES if name != "teacher"], tested, every)
@@ -158,16 +175,18 @@ def evaluate(args: Namespace, cluster: jobs.Cluster) -> dict[str, object]:
     listener = classifier.train(features, classifier.labels(learned.notes, known), args.epochs)
     table = {name: figures(stages[name], stages["original"], tested.notes, truth, counted, listener)
              for name in STAGES if name in stages}
-    result = {
+    last = -1 if args.probe else 0
+    pitches, matrices = probe.correlations(tested_embeddings[last], tested.notes)
+    mean = mean_correlation(matrices)
+    result: dict[str, object] = {
         "learned_notes": len(learned.notes), "tested_notes": len(tested.notes), "qualities": source, "stages": table,
         "int8_student_by_family": by_family(stages, tested.notes, truth, counted, listener),
         "probe": probes(runs, learned, tested, (embeddings, tested_embeddings)),
+        "correlation": {"run": name_of(runs[last]), "instruments": len(matrices), "octave": octave(pitches, matrices),
+                        "pitches": pitches,
+                        "mean": [[None if np.isnan(r) else round(float(r), 4) for r in row] for row in mean]},
+        "by_note": by_note(stages, tested.notes),
     }
-    pitches, matrices = probe.correlations(tested_embeddings[-1 if args.probe else 0], tested.notes)
-    mean = mean_correlation(matrices)
-    result["correlation"] = {"run": runs[-1 if args.probe else 0].name, "pitches": pitches,
-                             "mean": [[None if np.isnan(r) else round(float(r), 4) for r in row] for row in mean]}
-    result["by_note"] = by_note(stages, tested.notes)
     files.make_folder(args.out)
     for name, text in (("evaluation.json", json.dumps(result, indent=1) + "\n"),
                        ("evaluation.md", report_text(result))):
@@ -178,6 +197,20 @@ def evaluate(args: Namespace, cluster: jobs.Cluster) -> dict[str, object]:
     draw_histories(args.run, args.out / "loss.png")
     shutil.rmtree(store, ignore_errors=True)
     return result
+
+
+def name_of(run: Path) -> str:
+    """A run's folder and the one it is in: runs/student."""
+    return f"{run.parent.name}/{run.name}"
+
+
+def octave(pitches: Sequence[int], matrices: dict[str, np.ndarray]) -> dict[str, float] | None:
+    """The correlation of an instrument's embeddings an octave apart, over instruments; None where no two are."""
+    pairs = [(i, pitches.index(pitch + 12)) for i, pitch in enumerate(pitches) if pitch + 12 in pitches]
+    by_instrument = {name: [matrix[i, j] for i, j in pairs if np.isfinite(matrix[i, j])]
+                     for name, matrix in matrices.items()}
+    means = {name: float(np.mean(found)) for name, found in by_instrument.items() if found}
+    return interval(np.array(list(means.values())), np.ones(len(means)), list(means)) if means else None
 
 
 def mean_correlation(matrices: dict[str, np.ndarray]) -> np.ndarray:

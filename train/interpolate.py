@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -101,11 +102,9 @@ def play_student(embeddings: np.ndarray, pitches: list[Pitch]) -> np.ndarray:
     return np.concatenate([decoder.decode(e[None], pitch) for e, pitch in zip(embeddings, pitches, strict=True)])
 
 
-def teacher_player(run: Path) -> Play:
-    """Plays with the teacher of a run, sample by sample."""
-    from train.sampler import generate, load_teacher  # takes TensorFlow, which the student does without
-
-    autoencoder = load_teacher(run)
+def teacher_player(autoencoder: Any) -> Play:
+    """Plays with a teacher, a train.wavenet.WaveNetAutoencoder, sample by sample."""
+    from train.sampler import generate  # takes TensorFlow, which the student does without
 
     def play(embeddings: np.ndarray, pitches: list[Pitch]) -> np.ndarray:
         frames = embeddings.shape[1]
@@ -117,19 +116,24 @@ def teacher_player(run: Path) -> Play:
     return play
 
 
-def write(steps: list[Step], first: str, second: str, folder: Path) -> None:
-    """FIRST-SECOND.png, and for each step FIRST-SECOND-WEIGHT-mix.wav, -morph.wav and .npy, the embedding."""
+def write(steps: list[Step], pair: str, folder: Path) -> None:
+    """For each step of a pair of sounds PAIR-WEIGHT-mix.wav, -morph.wav and .npy, the morph's embedding."""
     for step in steps:
-        stem = f"{first}-{second}-{step.weight:.3f}"
+        stem = f"{pair}-{step.weight:.3f}"
         write_wav(folder / f"{stem}-mix.wav", [step.mix], SAMPLE_RATE_HZ)
         write_wav(folder / f"{stem}-morph.wav", [step.morph], SAMPLE_RATE_HZ)
         with files.atomic(folder / f"{stem}.npy") as file:
             np.save(file, step.embedding)
-    titles = [f"{kind} {step.weight:.3g}" for kind in ("mix", "morph") for step in steps]
-    titles[0], titles[len(steps) - 1] = f"{titles[0]}: {first}", f"{titles[len(steps) - 1]}: {second}"
-    sounds = [step.mix for step in steps] + [step.morph for step in steps]
-    rainbowgram.draw(sounds, titles, folder / f"{first}-{second}.png",
-                     [None] * len(steps) + [step.embedding for step in steps], columns=len(steps))
+
+
+def draw(pairs: list[list[Step]], names: list[str], picture: Path) -> None:
+    """The mixes of all pairs in one row, the morphs under them. names: of the sounds, one more than pairs."""
+    row = [step for number, steps in enumerate(pairs) for step in steps[number > 0 :]]  # what two pairs share, once
+    ends = {0: names[0]} | {sum(map(len, pairs[: n + 1])) - n - 1: names[n + 1] for n in range(len(pairs))}
+    titles = [f"{kind} {step.weight:.3g}" + (f": {ends[i]}" if i in ends and kind == "mix" else "")
+              for kind in ("mix", "morph") for i, step in enumerate(row)]
+    rainbowgram.draw([step.mix for step in row] + [step.morph for step in row], titles, picture,
+                     [None] * len(row) + [step.embedding for step in row], columns=len(row))
 
 
 def interpolate_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
@@ -153,14 +157,24 @@ def interpolate_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
             raise TetradError(f"two pairs are called {twice[0]}: rename a file")
         sounds, padded = load_sounds(args.recordings, open_encoder(None, args.run))
         weights = np.linspace(0, 1, args.steps).tolist()
-        asked = [pitches_between(first, second, weights, args.pitch) for first, second in pairwise(sounds)]
-        play = teacher_player(args.run) if args.run else play_student
+        teacher = None
+        if args.run:
+            from train.sampler import load_teacher
+
+            teacher = load_teacher(args.run)
+        unpitched = teacher is not None and not teacher.config.pitch_dimensions
+        none: list[Pitch] = [0.0] * len(weights)
+        asked = [none if unpitched else pitches_between(first, second, weights, args.pitch)
+                 for first, second in pairwise(sounds)]
+        play = teacher_player(teacher) if teacher else play_student
         files.make_folder(args.out)
-        distances_db = {}
+        distances_db, every = {}, []
         for name, (first, second), pitches in zip(names, pairwise(sounds), asked, strict=True):
             steps = interpolate(first, second, weights, pitches, play)
-            write(steps, first.path.stem, second.path.stem, args.out)
+            write(steps, name, args.out)
+            every.append(steps)
             distances_db[name] = {f"{step.weight:.3f}": step.log_mel_db for step in steps}
+        draw(every, [path.stem for path in args.recordings], args.out / "interpolation.png")
         with files.atomic(args.out / "interpolation.json") as file:
             file.write(json.dumps({"log_mel_db_from_mix_to_morph": distances_db}, indent=1).encode() + b"\n")
         inner = [db for of in distances_db.values() for weight, db in of.items() if 0 < float(weight) < 1]

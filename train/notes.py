@@ -339,7 +339,10 @@ def info_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
     console.add_json_option(parser)
 
     def run(args: Namespace) -> None:
-        counts = count_by(open_notes(args.path).notes)
+        from train.indexed import IndexedTfrecord  # which imports this module
+
+        is_record = args.path.suffix.lower() == ".tfrecord" and args.path.is_file()
+        counts = count_by(IndexedTfrecord(args.path).notes if is_record else open_notes(args.path).notes)
         result: dict[str, object] = {"notes": sum(counts["source"].values()),
                                      "instruments": len(counts.pop("instrument"))}
         for key, counter in counts.items():

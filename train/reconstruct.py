@@ -30,12 +30,12 @@ class Item(NamedTuple):
 
 
 class Models(NamedTuple):
-    """Where the models are. None: there is none, or for the decoder, the shipped one."""
+    """Where the models are, as whole paths."""
 
     student: Path
-    teacher: Path | None
-    baseline: Path | None
-    decoder: Path | None
+    teacher: Path | None  # None: the student's own
+    baseline: Path
+    decoder: Path
     temperature: float  # of the teacher's draws
 
 
@@ -59,7 +59,6 @@ def by_teacher(models: Models, audio: np.ndarray, pitches: np.ndarray) -> np.nda
 
 
 def by_baseline(models: Models, audio: np.ndarray, pitches: np.ndarray) -> np.ndarray:
-    assert models.baseline is not None
     return baseline.reconstruct(load_baseline_run(models.baseline), audio, pitches)
 
 

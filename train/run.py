@@ -2,13 +2,14 @@
 
 import csv
 import dataclasses
+import hashlib
 import io
 import json
 import math
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -98,6 +99,22 @@ def open_run(run: Path, config: Any, kind: str) -> None:
         left.unlink(missing_ok=True)
     with files.atomic(run / "config.json") as file:
         file.write(json.dumps(wanted, indent=1).encode() + b"\n")
+
+
+def keep_to_notes(run: Path, note_strs: Iterable[str]) -> None:
+    """Writes which notes a run learns from, or refuses to go on with others: fewer, say, of a dataset that was cut."""
+    names = sorted(note_strs)
+    told = {"notes": len(names), "sha256": hashlib.sha256("\n".join(names).encode()).hexdigest()}
+    path = run / "notes.json"
+    if not path.exists():
+        with files.atomic(path) as file:
+            file.write(json.dumps(told).encode() + b"\n")
+        return
+    held = files.parse_json(files.read_whole(path, ENTRY_BYTES), str(path))
+    if held != told:
+        count = held.get("notes") if isinstance(held, dict) else None
+        raise TetradError(f"{run} has learned from {count} notes, and these {len(names)} are others: give the same "
+                          "--notes to go on, or another --out")
 
 
 def with_defaults(held: dict[str, Any], config: Any) -> dict[str, Any]:

@@ -7,7 +7,6 @@ weights and what the notes are conditioned on.
 import os
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from train.autoencoder import KIND, load_autoencoder
 from train.run import read_config
 from train.wavenet import Config, WaveNetAutoencoder
 
-PIECE_SAMPLES = 100  # of all notes, between two moves of the progress bar, and two looks at Ctrl-C
+PIECE_S = 0.25  # about, between two moves of the progress bar, and two looks at Ctrl-C
 # Multiply-adds of a layer's newest tap, and of its residual and skip, that are worth waiting for another thread.
 SHARED_WORK = 100_000
 
@@ -134,11 +133,14 @@ def generate(autoencoder: WaveNetAutoencoder, embeddings: np.ndarray, pitches: n
     pay. Raises TetradError.
     """
     sampler = Sampler(autoencoder, embeddings, pitches, seed, temperature, threads)
-    codes, steps = np.empty((sampler.batch, samples), np.int16), max(10, PIECE_SAMPLES // sampler.batch)
-    for start in range(0, samples, steps):
-        piece = codes[:, start : start + steps]
-        piece[:] = sampler.generate(piece.shape[1])
-        advance(piece.shape[1])
+    codes, done, steps = np.empty((sampler.batch, samples), np.int16), 0, 8
+    while done < samples:
+        steps, start_s = min(steps, samples - done), time.perf_counter()
+        codes[:, done : done + steps] = sampler.generate(steps)
+        done += steps
+        advance(steps)
+        if time.perf_counter() - start_s < PIECE_S / 2:
+            steps *= 2
     return codes
 
 
@@ -176,9 +178,7 @@ def wav_paths(embeddings: Sequence[Path], out: Path) -> list[Path]:
     """Where each sound goes: `out`, or, of several, a folder of that name. Raises TetradError where two are alike."""
     if len(embeddings) == 1:
         return [out]
-    twice = [stem for stem, count in Counter(path.stem for path in embeddings).items() if count > 1]
-    if twice:
-        raise TetradError(f"two embeddings are named {twice[0]}, and so would their sounds be: rename one")
+    files.refuse_twins([path.stem for path in embeddings], "embeddings")
     files.make_folder(out)
     return [out / f"{path.stem}.wav" for path in embeddings]
 

@@ -1,29 +1,29 @@
 """Which notes a listener learns from and which are reconstructed: no instrument is in both, as in NSynth."""
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from device.errors import TetradError
-from train.crops import open_source
-from train.embed import Sound, sounds_at
+from train.crops import open_source, published
+from train.embed import Sound, sound_of
 from train.notes import Note
 
 TEST_SHARE = 8  # an instrument in so many is for tests, where a dataset has no split of its own
-SUFFIXES = (".jsonwav", ".tfrecord", "")
 
 
 @dataclass(frozen=True)
 class Part:
     """Some notes of a dataset, and where their sounds are."""
 
-    path: Path
-    notes: list[Note]
+    path: Path  # of the jsonwav folder or the TFRecord itself
+    notes: Sequence[Note]
 
-    @property
+    @cached_property
     def sounds(self) -> list[Sound]:
-        by_name = {sound.name: sound for sound in sounds_at(self.path)}
-        return [by_name[note.note_str] for note in self.notes]
+        return [sound_of(self.path, note) for note in self.notes]
 
 
 def is_test_instrument(instrument_str: str) -> bool:
@@ -31,13 +31,9 @@ def is_test_instrument(instrument_str: str) -> bool:
     return zlib.crc32(instrument_str.encode()) % TEST_SHARE == 0
 
 
-def published(folder: Path, split: str) -> Path | None:
-    """`nsynth-train` or `nsynth-test` in a folder, in either format."""
-    return next((path for suffix in SUFFIXES if (path := folder / f"nsynth-{split}{suffix}").exists()), None)
-
-
 def whole(path: Path) -> Part:
-    return Part(path, list(open_source(path).notes))
+    source = open_source(path.resolve())
+    return Part(source.path, source.notes)
 
 
 def learned_and_tested(notes: Path, train: Path | None) -> tuple[Part, Part]:
@@ -58,8 +54,8 @@ def learned_and_tested(notes: Path, train: Path | None) -> tuple[Part, Part]:
         parts = whole(train), whole(notes)
     else:
         every = whole(notes)
-        parts = (Part(notes, [note for note in every.notes if not is_test_instrument(note.instrument_str)]),
-                 Part(notes, [note for note in every.notes if is_test_instrument(note.instrument_str)]))
+        parts = (Part(every.path, [note for note in every.notes if not is_test_instrument(note.instrument_str)]),
+                 Part(every.path, [note for note in every.notes if is_test_instrument(note.instrument_str)]))
     if not all(part.notes for part in parts):
         raise TetradError(f"{notes} has too few instruments to test on some and learn from others: give --train")
     return parts

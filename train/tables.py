@@ -16,6 +16,7 @@ from train.notes import Note
 PITCHED_SEMITONES = 0.5  # a note is pitched where the tracker hears the asked pitch in the recording, to a quarter tone
 NEAR_SEMITONES = 0.2  # 20 cents
 RESAMPLINGS = 1000
+LOWEST, HIGHEST = classifier.LOWEST, classifier.LOWEST + classifier.PITCHES - 1
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def figures(stage: Measured, original: Measured, notes: Sequence[Note], qualitie
 
     return {
         "notes": len(some), "instruments": len(set(groups)),
-        "pitch_percent": percent(told["pitch"] == pitches),
+        "pitch_percent": percent(told["pitch"] == np.clip(pitches, LOWEST, HIGHEST)),
         "family_percent": percent(told["family"] == np.array([note.instrument_family for note in some])),
         "quality_percent": percent((said == truth).mean(1)),
         "quality_f1": interval(2 * right, 2 * right + wrong, groups),
@@ -85,12 +86,21 @@ def report_text(result: dict) -> str:
                 for name, row in result["int8_student_by_family"].items()]
     probes = [(row["run"], "yes" if row["pitch_beside"] else "no", str(row["notes"]), cell(row["pitch_percent"]))
               for row in result["probe"]]
-    return (f"{result['learned_notes']} notes learned from, {result['tested_notes']} tested, of instruments that "
-            f"were not learned from. Qualities {result['qualities']}. In brackets 95 % intervals, bootstrapped over "
-            "instruments.\n\n" + markdown(["", "notes", "instruments", *COLUMNS.values()], stages)
+    return (f"The classifiers learned from {result['learned_notes']} notes; {result['tested_notes']} of other "
+            "instruments are tested. Which of them a model has learned from, its own training tells. Qualities "
+            f"{result['qualities']}. Within 20 cents counts the notes whose recording is heard at its pitch. In "
+            "brackets 95 % intervals, bootstrapped over instruments.\n\n"
+            + markdown(["", "notes", "instruments", *COLUMNS.values()], stages)
             + "\nThe int8 student by family:\n\n" + markdown(["", "notes", *COLUMNS.values()], families)
-            + "\nPitch read from embeddings by a linear probe:\n\n"
+            + correlation_text(result["correlation"]) + "\nPitch read from embeddings by a linear probe:\n\n"
             + markdown(["run", "pitch beside the embedding", "notes", "pitch, %"], probes))
+
+
+def correlation_text(correlation: dict) -> str:
+    if correlation["octave"] is None:
+        return ""
+    return (f"\nEmbeddings of an instrument an octave apart correlate {cell(correlation['octave'])}; "
+            f"{correlation['run']}, {correlation['instruments']} instruments.\n")
 
 
 def draw_stages(stages: dict[str, dict], picture: Path) -> None:

@@ -207,7 +207,7 @@ def test_held_back_notes_are_not_learned_from(notes: crops.Notes, monkeypatch: p
     monkeypatch.setattr(some, "audio", lambda note: drawn.append(note.note_str) or notes.audio(note))
     for batch in range(20):
         baseline.baseline_batches(some, dataclasses.replace(CONFIG, steps=20), 0)[batch]
-    assert len(drawn) == 40
+    assert len(drawn) >= 40  # some are prepared ahead
     assert not any(crops.is_held_back(name) for name in drawn)
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import tetrad
+from device.decoder import FACTORY_DECODER
 from device.errors import TetradError
 from tests.train import tiny
 from train import autoencoder, baseline, distil, probe, split, tables
-from train.evaluate import evenly, mean_correlation
+from train.evaluate import evenly, mean_correlation, octave
 from train.notes import Note
 from train.run import open_run, save_weights
 from train.student import StudentConfig, build_student
@@ -53,7 +54,8 @@ def test_all_stages_are_measured_and_reported(runs: dict[str, Path], notes: Path
     monkeypatch.setattr(split, "is_test_instrument", lambda name: name.endswith("_001"))
     out = tmp_path / "out"
     assert tetrad.main(["evaluate", "--notes", str(notes), "--run", str(runs["student"]), "--baseline",
-                        str(runs["baseline"]), "--probe", str(runs["teacher"]), "--out", str(out), "--epochs", "1",
+                        str(runs["baseline"]), "--probe", str(runs["teacher"]), "--decoder",
+                        str(FACTORY_DECODER), "--out", str(out), "--epochs", "1",
                         "--most", "3", "--teacher-notes", "1", "--workers", "1"]) == 0
     result = json.loads((out / "evaluation.json").read_text())
     assert result["tested_notes"] == 3
@@ -64,7 +66,7 @@ def test_all_stages_are_measured_and_reported(runs: dict[str, Path], notes: Path
     assert distance["original"] == 0
     assert 0 < distance["mu-law"] < min(distance["baseline"], distance["teacher"], distance["float student"])
     assert result["stages"]["original"]["within_20_cents_percent"]["value"] == 100
-    assert [(row["run"], row["pitch_beside"]) for row in result["probe"]] == [
+    assert [(row["run"].split("/")[-1], row["pitch_beside"]) for row in result["probe"]] == [
         ("student", True), ("baseline", True), ("teacher", True)]
     assert {note["note"] for note in result["by_note"]} <= {f"reed_synthetic_001-{p:03}-100" for p in range(48, 60, 3)}
     text = (out / "evaluation.md").read_text()
@@ -138,6 +140,10 @@ def test_correlations_are_of_an_instruments_own_pitches() -> None:
     mean = mean_correlation(matrices)
     assert mean[0, 1] == pytest.approx(1)
     assert np.isnan(mean[0, 2])
+    octaves = octave(pitches, matrices)
+    assert octaves is not None
+    assert octaves["value"] == pytest.approx(1)  # 50 and 62, of the one instrument that has both
+    assert octave([50, 61], {"one": np.ones((2, 2))}) is None
 
 
 def test_no_instrument_is_learned_from_and_tested(tmp_path: Path) -> None:
@@ -171,6 +177,13 @@ def test_too_few_instruments_are_refused(tmp_path: Path, capsys: pytest.CaptureF
     notes = tiny.write_notes(tmp_path / "notes", range(48, 49))
     assert tetrad.main(["evaluate", "--notes", str(notes), "--out", str(tmp_path / "out")]) == 1
     assert "too few instruments" in capsys.readouterr().err
+
+
+def test_a_student_of_ones_own_needs_its_own_decoder(runs: dict[str, Path], notes: Path, tmp_path: Path,
+                                                     capsys: pytest.CaptureFixture[str]) -> None:
+    assert tetrad.main(["evaluate", "--notes", str(notes), "--run", str(runs["student"]), "--out",
+                        str(tmp_path / "out")]) == 1
+    assert "give it to --decoder" in capsys.readouterr().err
 
 
 def test_a_missing_run_is_named_before_any_work(notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

@@ -201,13 +201,13 @@ def test_training_on_an_index_that_cannot_be_ends_in_one_line(folder, tmp_path, 
 
 def test_of_a_folder_with_the_dataset_the_train_split_is_taken(made, tmp_path, capsys):
     shutil.copytree(made / "jsonwav", tmp_path / "nsynth-valid.jsonwav")
-    with pytest.raises(TetradError, match=r"none of nsynth-train\.jsonwav, nsynth-train, nsynth-train\.tfrecord"):
+    with pytest.raises(TetradError, match=r"neither examples\.json nor nsynth-train\.jsonwav or \.tfrecord"):
         Notes(tmp_path)
     (tmp_path / "nsynth-train.tfrecord").write_bytes((made / "notes.tfrecord").read_bytes())
     assert Notes(tmp_path).source.path == tmp_path / "nsynth-train.tfrecord"
     shutil.copytree(made / "jsonwav", tmp_path / "nsynth-train.jsonwav")
     assert Notes(tmp_path).source.path == tmp_path / "nsynth-train.jsonwav"
-    assert f"training on {tmp_path / 'nsynth-train.jsonwav'}" in capsys.readouterr().out
+    assert f"training on {tmp_path / 'nsynth-train.jsonwav'}" in capsys.readouterr().err
 
 
 def test_what_is_no_notes_is_refused_by_name(tmp_path):

@@ -76,6 +76,18 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(notes: crops.Note
         np.testing.assert_allclose(a, b, atol=1e-3)
 
 
+def test_an_imported_run_is_trained_on_from_its_weights(notes: crops.Notes, teacher: Path, tmp_path: Path) -> None:
+    """Such a run has weights and no state. At a rate of nothing, they stay."""
+    still = dataclasses.replace(CONFIG, learning_rates=((0, 1e-12),), steps=5)
+    run.open_run(tmp_path / "imported", still, autoencoder.KIND)
+    for name in ("encoder.weights.h5", "decoder.weights.h5"):
+        (tmp_path / "imported" / name).write_bytes((teacher / name).read_bytes())
+    trained = autoencoder.train_autoencoder(notes, still, tmp_path / "imported", seed=9)
+    for a, b in zip(trained.decoder.get_weights(), autoencoder.load_autoencoder(teacher).decoder.get_weights(),
+                    strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
 def test_a_student_learns_from_recordings_and_teacher_and_is_quantized(notes: crops.Notes, teacher: Path,
                                                                       tmp_path: Path) -> None:
     folder = tmp_path / "student"
@@ -105,6 +117,13 @@ def test_a_frozen_encoder_stays_as_the_teacher_left_it(notes: crops.Notes, teach
 def test_a_run_of_another_configuration_is_refused(notes: crops.Notes, teacher: Path) -> None:
     with pytest.raises(TetradError, match=r"another configuration \(decoder_width\)"):
         autoencoder.train_autoencoder(notes, dataclasses.replace(CONFIG, decoder_width=5), teacher)
+
+
+def test_a_run_does_not_go_on_with_fewer_notes(notes: crops.Notes, teacher: Path, tmp_path: Path) -> None:
+    fewer = crops.Notes(tiny.write_notes(tmp_path / "fewer", range(48, 57, 3)))
+    with pytest.raises(TetradError, match=r"has learned from 1\d notes, and these \d are others"):
+        autoencoder.train_autoencoder(fewer, dataclasses.replace(CONFIG, steps=15), teacher)
+    assert len(losses(teacher)) == 2
 
 
 def test_more_steps_are_no_other_configuration(teacher: Path, notes: crops.Notes, tmp_path: Path) -> None:

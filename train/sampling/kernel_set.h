@@ -20,7 +20,7 @@ INLINE TARGET void NAMED(tile)(float *out, size_t out_stride, const float *x, si
         for (int p = 0; p < panels; p++) {
             const float *row = weights + ((size_t)p * k + i) * PANEL;
             for (int ahead = 0; ahead < PANEL; ahead += LINE_FLOATS)
-                __builtin_prefetch(row + PREFETCH_FLOATS + ahead);
+                PREFETCH(row + PREFETCH_FLOATS / panels + ahead);
             for (int v = 0; v < VECTORS; v++) {
                 vector w = *(const vector *)(row + v * REGISTER);
                 for (int r = 0; r < rows; r++)
@@ -78,7 +78,7 @@ TARGET static float NAMED(sum)(const float *x, size_t n) {
     vector sums[VECTORS] = {{0}};
     for (size_t i = 0; i < n; i += PANEL) {
         for (int ahead = 0; ahead < PANEL; ahead += LINE_FLOATS)
-            __builtin_prefetch(x + i + PREFETCH_FLOATS + ahead);
+            PREFETCH(x + i + PREFETCH_FLOATS + ahead);
         for (int v = 0; v < VECTORS; v++)
             sums[v] += *(const vector *)(x + i + v * REGISTER);
     }
