@@ -17,8 +17,9 @@ test-full: test-system .venv-test/installed
 # The models and their training on Keras' other backend, as where there is a graphics card.
 test-jax: test-system .venv-test/installed
 	.venv-test/bin/pip install -q jax
-	KERAS_BACKEND=jax .venv-test/bin/python -m pytest -k "not quantized" \
-	  tests/train/test_wavenet.py tests/train/test_sampler.py tests/train/test_student.py tests/train/test_training.py
+	KERAS_BACKEND=jax .venv-test/bin/python -m pytest -k "not quantized and not reference and not tensorflow" \
+	  -m "full or not full" tests/train/test_wavenet.py tests/train/test_sampler.py tests/train/test_student.py \
+	  tests/train/test_training.py tests/train/test_baseline.py tests/train/test_run.py tests/train/test_monitor.py
 
 lint: .venv-test/installed
 	.venv-test/bin/ruff check .
