@@ -78,7 +78,11 @@ def read_embedding(path: Path, most_frames: int = FRAMES) -> np.ndarray:
     except Exception as error:  # the header is a Python literal: syntax, tokenizer and other errors
         reason = "it is none, or damaged" if path.exists() else "there is no such file"
         raise TetradError(f"cannot read {path} as an embedding: {reason}; make it with `tetrad embed`") from error
-    if values is None or not np.isfinite(values).all():
+    if values is not None and not np.isfinite(values).all():
+        raise TetradError(f"{path} holds NaN or infinite numbers: make it again with `tetrad embed`")
+    if values is None and most_frames > FRAMES and len(stored) > most_frames:
+        raise TetradError(f"{path} has {len(stored)} frames, and {most_frames} are the most: cut the sound shorter")
+    if values is None:
         how = "`tetrad embed --as-notes`" if most_frames == FRAMES else "`tetrad embed`"
         raise TetradError(f"{path} is not [{frames}, {DIMENSIONS}] numbers: make it with {how}")
     return values

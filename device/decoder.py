@@ -86,10 +86,13 @@ class PitchTrack:
 
 def pitch_track(argument: str) -> PitchTrack:
     """`60`, or `60@0,62@0.5,64@1.0` (MIDI pitch @ seconds) of a command line, as argparse's type."""
-    if "@" not in argument:
-        return PitchTrack((0.0,), (midi_pitch(argument),))
-    pitches, ats, starts = zip(*(part.partition("@") for part in argument.split(",")), strict=True)
-    starts_s = tuple(float(start) for start in starts)
+    try:
+        if "@" not in argument:
+            return PitchTrack((0.0,), (midi_pitch(argument),))
+        pitches, ats, starts = zip(*(part.partition("@") for part in argument.split(",")), strict=True)
+        starts_s = tuple(float(start) for start in starts)
+    except ValueError as error:
+        raise ArgumentTypeError(f"{argument!r} is no MIDI pitch: give such as 60, or 60@0,62@0.5") from error
     if not all(ats) or not all(map(math.isfinite, starts_s)):
         raise ArgumentTypeError(f"{argument} is no track of pitches: give such as 60@0,62@0.5")
     if starts_s[0] != 0 or any(late <= early for early, late in pairwise(starts_s)):
@@ -103,6 +106,8 @@ def asked_pitch(track: PitchTrack | None, embedding: Path) -> PitchTrack:
     if track is not None:
         return track
     named = pitch_from_name(embedding.stem)
+    if not embedding.is_file():
+        raise TetradError(f"{embedding} is not there: give an embedding that `tetrad embed` made")
     if named is None:
         raise TetradError(f"{embedding} has no pitch in its name: give --pitch, such as --pitch 60")
     return PitchTrack((0.0,), (float(named),))

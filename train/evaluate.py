@@ -252,6 +252,6 @@ def evaluate_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
         stages: dict = result["stages"]  # type: ignore[assignment]
         console.report(args, {"notes": result["tested_notes"], "learned_notes": result["learned_notes"]}
                        | {f"{name}: {COLUMNS[key]}": row[key]["value"]
-                          for name, row in stages.items() for key in COLUMNS})
+                          for name, row in stages.items() for key in COLUMNS if row[key]})
 
     return run

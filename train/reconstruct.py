@@ -19,6 +19,7 @@ from train.run import read_config
 from train.sampler import generate, load_teacher
 
 STAGES = ("original", "mu-law", "teacher", "baseline", "float student", "int8 student")
+TRACKED = ("original", "teacher", "baseline", "int8 student")  # the pitch tracker takes a second a note
 HELD_FRAMES = 3 * FRAMES // 4  # of a note's embedding, before the release
 
 
@@ -82,14 +83,14 @@ RECONSTRUCTIONS: dict[str, Callable[[Models, np.ndarray, np.ndarray], np.ndarray
 
 def measure_chunk(models: Models, stages: Sequence[str], items: Sequence[Item]) -> bytes:
     """For each stage, packed: classifier features uint8 [n, BINS, FRAMES]; log-mel distances to the recordings, dB [n];
-    pitches that pyin hears [n], NaN where it hears none."""
+    pitches that pyin hears [n], NaN where it hears none, or where the stage is none of TRACKED."""
     audio = np.stack([audio_of(item.sound, as_notes=False) for item in items])
     pitches = np.array([item.pitch for item in items])
     found: list[np.ndarray] = []
     for stage in stages:
         sounds = RECONSTRUCTIONS[stage](models, audio, pitches)
         distances = [log_mel_distance_db(a, b) for a, b in zip(sounds, audio, strict=True)]
-        heard = [heard_pitch(sound) for sound in sounds]
+        heard = [heard_pitch(sound) if stage in TRACKED else None for sound in sounds]
         found += [np.stack([classifier.features(sound) for sound in sounds]), np.array(distances),
                   np.array([np.nan if pitch is None else pitch for pitch in heard])]
     return jobs.pack(found)

@@ -61,7 +61,8 @@ def figures(stage: Measured, original: Measured, notes: Sequence[Note], qualitie
         "quality_percent": percent((said == truth).mean(1)),
         "quality_f1": interval(2 * right, 2 * right + wrong, groups),
         "log_mel_db": interval(stage.log_mel_db, np.ones(len(some)), groups),
-        "pitched_notes": int(pitched.sum()), "within_20_cents_percent": interval(100 * near, pitched, groups),
+        "pitched_notes": int(pitched.sum()),
+        "within_20_cents_percent": interval(100 * near, pitched, groups) if np.isfinite(stage.heard).any() else None,
     }
 
 
@@ -69,7 +70,9 @@ COLUMNS = {"pitch_percent": "pitch, %", "family_percent": "family, %", "quality_
            "quality_f1": "quality, F1", "log_mel_db": "log-mel, dB", "within_20_cents_percent": "within 20 cents, %"}
 
 
-def cell(figure: dict[str, float]) -> str:
+def cell(figure: dict[str, float] | None) -> str:
+    if figure is None:
+        return "-"
     return f"{figure['value']:.3g} ({figure['low']:.3g} to {figure['high']:.3g})"
 
 
