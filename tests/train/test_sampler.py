@@ -302,7 +302,7 @@ def test_bad_input_is_told_in_one_line(run_folder: Path, tmp_path: Path, capsys:
     plain, run = write_embedding(tmp_path / "plain.npy", 2), ["--run", str(run_folder)]
     assert "no pitch in its name" in told(plain, *run)
     np.save(tmp_path / "nan_60.npy", np.full((2, 16), np.nan, "f"))
-    assert "nan_60.npy is not" in told(str(tmp_path / "nan_60.npy"), *run)
+    assert "nan_60.npy holds NaN" in told(str(tmp_path / "nan_60.npy"), *run)
     assert "no such file" in told(str(tmp_path / "none_60.npy"), *run)
     assert "not a training run" in told(plain, "--pitch", "60", "--run", str(tmp_path))
     (tmp_path / "other").mkdir()
