@@ -57,12 +57,12 @@ def draw_correlations(pitches: Sequence[int], matrices: dict[str, np.ndarray], m
     first_of_family = [name for i, name in enumerate(ranked) if family(name) not in map(family, ranked[:i])]
     shown = {name: matrices[name] for name in first_of_family[:3]} | {f"mean of {len(matrices)} instruments": mean}
     matplotlib.use("Agg")
-    figure, axes = plt.subplots(1, len(shown), figsize=(3.4 * len(shown), 3.2), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(1, len(shown), figsize=(3.4 * len(shown), 3.6), layout="constrained", squeeze=False)
     for axis, (name, matrix) in zip(axes[0], shown.items(), strict=True):
         image = axis.pcolormesh(pitches, pitches, matrix, vmin=-1, vmax=1, cmap="RdBu_r", shading="nearest")
         axis.set(title=name, xlabel="MIDI pitch", aspect="equal")
     axes[0, 0].set_ylabel("MIDI pitch")
     figure.colorbar(image, ax=axes, label="correlation of embeddings")
     with files.atomic(picture) as file:
-        figure.savefig(file, dpi=100, format="png")
+        figure.savefig(file, dpi=100, format="png", bbox_inches="tight")
     plt.close(figure)

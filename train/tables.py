@@ -118,7 +118,7 @@ def draw_stages(stages: dict[str, dict], picture: Path) -> None:
                  error_kw={"elinewidth": 1})
     axis.set(xticks=range(len(stages)), ylim=(0, 100), ylabel="recognised, %")
     axis.set_xticklabels([f"{name}\n({row['notes']})" for name, row in stages.items()])
-    axis.legend(loc="lower left", ncols=3)
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
     with files.atomic(picture) as file:
         figure.savefig(file, dpi=100, format="png")
     plt.close(figure)
