@@ -310,6 +310,6 @@ def test_bad_input_is_told_in_one_line(run_folder: Path, tmp_path: Path, capsys:
     assert "holds no WaveNet autoencoder" in told(plain, "--pitch", "60", "--run", str(tmp_path / "other"))
     (tmp_path / "again").mkdir()
     again = write_embedding(tmp_path / "again" / "plain.npy", 2)
-    assert "two embeddings are named plain" in told(plain, again, "--pitch", "60", *run, out="folder")
+    assert "two embeddings are called plain" in told(plain, again, "--pitch", "60", *run, out="folder")
     assert not (tmp_path / "folder").exists()
     assert "begins at 9 s" in told(plain, "--pitch", "60@0,62@9", *run)
