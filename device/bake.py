@@ -20,6 +20,7 @@ import numpy as np
 from device import console, files
 from device.bank import FULL_SCALE, GRIDS, Bank
 from device.errors import TetradError
+from device.jobs import born_deaf
 from device.preset import FRAMES, NOTE_SAMPLES, SAMPLE_RATE_HZ, Preset
 
 GRID = 5  # cells a side: half-way between them a crossfade is 0.4 dB log-mel from the exact decode (docs/sound.md)
@@ -115,7 +116,7 @@ def _decoded(preset: Preset, decoder: Decoder, pitches: Sequence[int], grid: int
     pool = ProcessPoolExecutor(min(jobs, len(pitches)), multiprocessing.get_context("spawn"),
                                _start_worker, (preset, decoder, grid))
     try:
-        with _born_deaf():
+        with born_deaf():
             decoded = pool.map(_work, pitches)
         yield from decoded
     except BrokenProcessPool as error:
@@ -123,19 +124,6 @@ def _decoded(preset: Preset, decoder: Decoder, pitches: Sequence[int], grid: int
                           "what is done is kept") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _born_deaf() -> Iterator[None]:
-    """Processes started within ignore Ctrl-C from the first: it is for the parent, which ends them."""
-    if threading.current_thread() is not threading.main_thread():  # where Python does not let signals be set
-        yield
-        return
-    kept = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, kept)
 
 
 _task: tuple[Preset, Decoder, int]  # what a worker process decodes, set when it starts

@@ -101,7 +101,7 @@ def local_scheduler(workers: int) -> Iterator[str]:
     import distributed
 
     _hush()
-    with _born_deaf():
+    with born_deaf():
         cluster = distributed.LocalCluster(
             n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL,
             env={**ONE_THREAD, "TF_CPP_MIN_LOG_LEVEL": "3"})
@@ -328,8 +328,8 @@ def unpack(data: bytes) -> list[np.ndarray]:
 
 
 @contextlib.contextmanager
-def _born_deaf() -> Iterator[None]:
-    """Processes started within ignore Ctrl-C: it is for the client, which ends them."""
+def born_deaf() -> Iterator[None]:
+    """Processes started within ignore Ctrl-C from the first: it is for the one that starts them, which ends them."""
     if threading.current_thread() is not threading.main_thread():  # where Python does not let signals be set
         yield
         return
