@@ -14,6 +14,7 @@ BEND: Final[int]  # channel               semitones
 PARAMETER: Final[int]  #       parameter  value
 ALL_NOTES_OFF: Final[int]  # channel
 ALL_SOUND_OFF: Final[int]
+MOD_WHEEL: Final[int]  # channel          0..1
 
 # parameters:
 ATTACK_MS: Final[int]  # 1..60000, notes that begin later
@@ -26,12 +27,23 @@ BANK_RATE_HZ: Final[int]
 MIN_RATE_HZ: Final[int]
 MAX_RATE_HZ: Final[int]
 MAX_POLYPHONY: Final[int]
+MAX_LAYERS: Final[int]  # of velocity
+COLUMN_SAMPLES: Final[int]  # of a table, to a level
 
 class Meters(TypedDict):
     voices: int  # sounding now
     stolen: int  # voices cut short for newer notes
     ignored: int  # events that mean nothing here, and notes without a bank
     dropped: int  # events that found the queue full
+
+Table = tuple[
+    int,  # pitch
+    NDArray[Any],  # cells, int16 [layers, grid (y), grid (x), samples]
+    int,  # loop_start, in samples
+    int,  # loop_samples
+    NDArray[Any],  # levels, float32 [layers, grid, grid, samples / COLUMN_SAMPLES]: RMS of each column
+    NDArray[Any],  # motion, float32 [layers, corners, 4]: vibrato's Hz, cents to either side, delay in s; decay in dB/s
+]
 
 @final
 class Engine:
@@ -41,10 +53,12 @@ class Engine:
     """
 
     def __init__(self, sample_rate_hz: int = 48000, polyphony: int = 32) -> None: ...
-    def set_bank(self, pitches: Sequence[int], tables: Sequence[NDArray[Any]]) -> None:
-        """Takes tables int16 [grid (y), grid (x), samples], one an ascending pitch; they are held, not copied.
+    def set_bank(self, velocities: Sequence[int], tables: Sequence[Table]) -> None:
+        """Takes a table a pitch, ascending, with a layer for each of 1..4 ascending MIDI velocities.
 
-        What sounds fades out within 3 ms. ValueError, and nothing changed, where the tables are not of one such shape.
+        The arrays are held, not copied. `samples` are whole columns, and so is the body, loop_start + loop_samples; its
+        last loop_samples go round while a note is held (0: it ends), and what is behind it is the release. What sounds
+        fades out within 3 ms. No tables are no bank. ValueError, and nothing changed, where they are not so shaped.
         """
 
     def send(self, frame: int, kind: int, channel: int = 0, key: int = 0, a: float = 0.0, b: float = 0.0) -> bool:

@@ -1,8 +1,8 @@
 """Songs and knob movements as events for the engine: a MIDI file, a CSV of breakpoints.
 
-What counts of a MIDI file: notes, the sustain pedal (CC 64), pitch bend (2 semitones either way), CC 16 and 17 as the
-knobs x and y, CC 120 (all sound off), 121 (reset controllers), 123 to 127 (all notes off). Programs, volumes and pans
-mean nothing to an instrument that has one sound at a time.
+What counts of a MIDI file: notes, the sustain pedal (CC 64), pitch bend (2 semitones either way), the modulation wheel
+(CC 1), CC 16 and 17 as the knobs x and y, CC 120 (all sound off), 121 (reset controllers), 123 to 127 (all notes off).
+Programs, volumes and pans mean nothing to an instrument that has one sound at a time.
 """
 
 import csv
@@ -22,6 +22,7 @@ CENTRE = (0.5, 0.5)  # where the knobs stand before a song or a path moves them
 DRUM_CHANNEL = 9  # channel 10, General MIDI's drums
 BEND_SEMITONES = 2.0  # General MIDI's range of the pitch wheel
 CC_KNOB_X, CC_KNOB_Y = 16, 17  # General Purpose Controllers 1 and 2 of the MIDI standard
+CC_MOD_WHEEL = 1
 CC_SUSTAIN, CC_ALL_SOUND_OFF, CC_RESET, CC_ALL_NOTES_OFF = 64, 120, 121, range(123, 128)
 
 KNOB_STEP_S = 0.005  # between two points of a knob path; the engine rounds the rest
@@ -79,6 +80,8 @@ def _controlled(message: mido.Message, time_s: float, knobs: list[float]) -> Ite
     if control in (CC_KNOB_X, CC_KNOB_Y):
         knobs[control - CC_KNOB_X] = share
         yield Event(time_s, _engine.BLEND, a=knobs[0], b=knobs[1])
+    elif control == CC_MOD_WHEEL:
+        yield Event(time_s, _engine.MOD_WHEEL, channel, a=share)
     elif control == CC_SUSTAIN:
         yield Event(time_s, _engine.SUSTAIN, channel, a=share)
     elif control == CC_ALL_SOUND_OFF:
@@ -86,6 +89,7 @@ def _controlled(message: mido.Message, time_s: float, knobs: list[float]) -> Ite
     elif control == CC_RESET:
         yield Event(time_s, _engine.SUSTAIN, channel)
         yield Event(time_s, _engine.BEND, channel)
+        yield Event(time_s, _engine.MOD_WHEEL, channel)
     elif control in CC_ALL_NOTES_OFF:
         yield Event(time_s, _engine.ALL_NOTES_OFF, channel)
 

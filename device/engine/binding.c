@@ -12,15 +12,15 @@
 typedef struct {
     PyObject_HEAD
     engine *engine;
-    Py_buffer *tables; /* the bank's, held while the engine may read them */
-    int table_count;
+    Py_buffer *buffers; /* the bank's, held while the engine may read them */
+    int buffer_count;
     int rendering; /* a thread is in engine_render() without the GIL */
 } Engine;
 
-static void release_tables(Py_buffer *tables, int count) {
+static void release_buffers(Py_buffer *buffers, int count) {
     for (int i = 0; i < count; i++)
-        PyBuffer_Release(&tables[i]);
-    PyMem_Free(tables);
+        PyBuffer_Release(&buffers[i]);
+    PyMem_Free(buffers);
 }
 
 static PyObject *engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
@@ -47,7 +47,7 @@ static void engine_dealloc(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
     if (self->engine)
         engine_destroy(self->engine);
-    release_tables(self->tables, self->table_count);
+    release_buffers(self->buffers, self->buffer_count);
     freefunc free_object = (freefunc)PyType_GetSlot(type, Py_tp_free);
     free_object(self);
     Py_DECREF(type);
@@ -62,76 +62,136 @@ static Engine *alone(PyObject *object) {
     return NULL;
 }
 
-/* Fills `table` and `buffer` from a pitch and an array; sets an error and returns -1 where it is no table of int16
- * [grid, grid, samples] like those before. grid and samples are 0 before the first. */
-static int take_table(PyObject *pitch, PyObject *array, engine_table *table, Py_buffer *buffer, int *grid,
-                      int *samples) {
-    long key = PyLong_AsLong(pitch);
-    if (key == -1 && PyErr_Occurred())
-        return -1;
-    if (key < 0 || key >= ENGINE_KEYS) {
-        PyErr_Format(PyExc_ValueError, "a pitch must be 0..%d, not %ld", ENGINE_KEYS - 1, key);
-        return -1;
-    }
+/* Takes an array of `ndim` dimensions of int16 ("h") or float32 ("f") numbers; -1, with an error set, where it is none. */
+static int take_array(PyObject *array, const char *kind, int ndim, Py_buffer *buffer) {
     if (PyObject_GetBuffer(array, buffer, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) < 0)
         return -1;
     const char *format = buffer->format ? buffer->format : "B";
-    Py_ssize_t *shape = buffer->shape;
-    if ((strcmp(format, "h") != 0 && strcmp(format, "<h") != 0) || buffer->ndim != 3 || shape[0] != shape[1]
-        || shape[0] < 2 || shape[0] > ENGINE_MAX_GRID || shape[2] < 1 || shape[2] > INT_MAX / 2
-        || (*grid && (shape[0] != *grid || shape[2] != *samples))) {
-        PyErr_Format(PyExc_ValueError, "the table of pitch %ld must be int16 [grid, grid, samples], grid 2..%d, "
-                     "and all tables of one shape", key, ENGINE_MAX_GRID);
-        PyBuffer_Release(buffer);
+    if (strcmp(format + (format[0] == '<'), kind) == 0 && buffer->ndim == ndim
+        && (uintptr_t)buffer->buf % (size_t)buffer->itemsize == 0)
+        return 0;
+    PyErr_Format(PyExc_ValueError, "set_bank wants a table's cells int16 [layers, grid, grid, samples], its levels "
+                 "float32 [layers, grid, grid, columns], its motion float32 [layers, %d, 4], aligned", ENGINE_CORNERS);
+    PyBuffer_Release(buffer);
+    return -1;
+}
+
+static int has_shape(const Py_buffer *buffer, const Py_ssize_t *shape) {
+    return memcmp(buffer->shape, shape, (size_t)buffer->ndim * sizeof *shape) == 0;
+}
+
+/* A bank on its way to the engine. */
+typedef struct {
+    int velocities[ENGINE_MAX_LAYERS];
+    int layers, count, grid; /* grid 0 before the first table */
+    engine_table tables[ENGINE_KEYS];
+    Py_buffer *buffers; /* held_count of them are taken */
+    int held_count;
+} new_bank;
+
+/* Takes one array of the bank's into its buffers, which are released with it. */
+static Py_buffer *hold(new_bank *bank, PyObject *array, const char *kind, int ndim) {
+    Py_buffer *buffer = &bank->buffers[bank->held_count];
+    if (take_array(array, kind, ndim, buffer) < 0)
+        return NULL;
+    bank->held_count++;
+    return buffer;
+}
+
+/* The next table, from a tuple; -1, with an error set, where it is none or not shaped like those before. */
+static int take_table(new_bank *bank, PyObject *tuple) {
+    int pitch, loop_start, loop_samples;
+    PyObject *cells_array, *levels_array, *motion_array;
+    Py_buffer *cells, *levels, *motion;
+    if (!PyArg_ParseTuple(tuple, "iOiiOO;a table is (pitch, cells, loop_start, loop_samples, levels, motion)", &pitch,
+                          &cells_array, &loop_start, &loop_samples, &levels_array, &motion_array)
+        || !(cells = hold(bank, cells_array, "h", 4)) || !(levels = hold(bank, levels_array, "f", 4))
+        || !(motion = hold(bank, motion_array, "f", 3)))
+        return -1;
+    Py_ssize_t grid = cells->shape[1], samples = cells->shape[3];
+    const Py_ssize_t of_cells[] = {bank->layers, grid, grid, samples};
+    const Py_ssize_t of_levels[] = {bank->layers, grid, grid, samples / ENGINE_COLUMN_SAMPLES};
+    const Py_ssize_t of_motion[] = {bank->layers, ENGINE_CORNERS, 4};
+    if (samples > INT_MAX / 2 || grid < 2 || grid > ENGINE_MAX_GRID || (bank->grid && grid != bank->grid)
+        || !has_shape(cells, of_cells) || !has_shape(levels, of_levels) || !has_shape(motion, of_motion)) {
+        PyErr_Format(PyExc_ValueError, "the table of pitch %d must be int16 [%d, grid, grid, samples] of one grid 2..%d "
+                     "in all tables, with a level for %d samples and a motion for %d corners", pitch, bank->layers,
+                     ENGINE_MAX_GRID, ENGINE_COLUMN_SAMPLES, ENGINE_CORNERS);
         return -1;
     }
-    *grid = (int)shape[0];
-    *samples = (int)shape[2];
-    *table = (engine_table){.pitch = (int)key, .cells = buffer->buf};
+    bank->grid = (int)grid;
+    bank->tables[bank->count++] = (engine_table){.pitch = pitch, .samples = (int)samples, .loop_start = loop_start,
+                                                 .loop_samples = loop_samples, .cells = cells->buf,
+                                                 .levels = levels->buf, .motion = motion->buf};
     return 0;
 }
 
-/* Holds the new tables, gives them to the engine, lets go of the ones before. */
-static PyObject *swap_bank(Engine *self, PyObject *pitches, PyObject *arrays) {
-    engine_table tables[ENGINE_KEYS];
-    int count = (int)PyList_Size(pitches), held = 0, grid = 0, samples = 0;
-    Py_buffer *buffers = PyMem_Calloc((size_t)count + 1, sizeof *buffers);
-    if (!buffers)
-        return PyErr_NoMemory();
-    while (held < count && take_table(PyList_GetItem(pitches, held), PyList_GetItem(arrays, held), &tables[held],
-                                      &buffers[held], &grid, &samples) == 0)
-        held++;
-    if (held == count && engine_set_bank(self->engine, tables, count, grid, samples)) {
-        release_tables(self->tables, self->table_count);
-        self->tables = buffers;
-        self->table_count = count;
-        Py_RETURN_NONE;
+static int take_velocities(new_bank *bank, PyObject *velocities) {
+    Py_ssize_t count = PyTuple_Size(velocities);
+    if (count > ENGINE_MAX_LAYERS) {
+        PyErr_Format(PyExc_ValueError, "set_bank wants at most %d velocities, not %zd", ENGINE_MAX_LAYERS, count);
+        return -1;
     }
-    if (held == count)
-        PyErr_SetString(PyExc_ValueError, "pitches must ascend");
-    release_tables(buffers, held);
-    return NULL;
+    for (; bank->layers < count; bank->layers++) {
+        long velocity = PyLong_AsLong(PyTuple_GetItem(velocities, bank->layers));
+        if (velocity == -1 && PyErr_Occurred())
+            return -1;
+        bank->velocities[bank->layers] = velocity < 0 || velocity > 127 ? -1 : (int)velocity; /* -1 is refused */
+    }
+    return 0;
+}
+
+static int take_tables(new_bank *bank, PyObject *tables) {
+    Py_ssize_t count = PyTuple_Size(tables);
+    if (count > ENGINE_KEYS) {
+        PyErr_Format(PyExc_ValueError, "set_bank wants at most %d tables, not %zd", ENGINE_KEYS, count);
+        return -1;
+    }
+    if (!(bank->buffers = PyMem_Calloc((size_t)count * 3 + 1, sizeof *bank->buffers))) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *table = PySequence_Tuple(PyTuple_GetItem(tables, i));
+        int result = table ? take_table(bank, table) : -1;
+        Py_XDECREF(table);
+        if (result < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Gives the tables to the engine, holds them, lets go of the ones before. */
+static int swap_bank(Engine *self, PyObject *velocities, PyObject *tables) {
+    new_bank bank = {.layers = 0};
+    if (take_velocities(&bank, velocities) == 0 && take_tables(&bank, tables) == 0) {
+        if (engine_set_bank(self->engine, bank.velocities, bank.layers, bank.tables, bank.count, bank.grid)) {
+            release_buffers(self->buffers, self->buffer_count);
+            self->buffers = bank.buffers;
+            self->buffer_count = bank.held_count;
+            return 0;
+        }
+        PyErr_Format(PyExc_ValueError, "set_bank wants 1..%d velocities and pitches that ascend within 0..127, samples "
+                     "and the loop's end in whole columns of %d, the loop within the table, and motion of finite "
+                     "numbers", ENGINE_MAX_LAYERS, ENGINE_COLUMN_SAMPLES);
+    }
+    release_buffers(bank.buffers, bank.held_count);
+    return -1;
 }
 
 static PyObject *set_bank(PyObject *object, PyObject *args) {
     Engine *self = alone(object);
-    PyObject *pitches, *arrays;
-    if (!self || !PyArg_ParseTuple(args, "OO:set_bank", &pitches, &arrays))
+    PyObject *velocities, *tables;
+    if (!self || !PyArg_ParseTuple(args, "OO:set_bank", &velocities, &tables))
         return NULL;
-    PyObject *pitch_list = PySequence_List(pitches);
-    PyObject *array_list = pitch_list ? PySequence_List(arrays) : NULL;
-    PyObject *result = NULL;
-    if (array_list) {
-        Py_ssize_t count = PyList_Size(pitch_list);
-        if (count != PyList_Size(array_list) || count > ENGINE_KEYS)
-            PyErr_Format(PyExc_ValueError, "set_bank wants one table a pitch and at most %d, not %zd pitches and %zd "
-                         "tables", ENGINE_KEYS, count, PyList_Size(array_list));
-        else
-            result = swap_bank(self, pitch_list, array_list);
-    }
-    Py_XDECREF(pitch_list);
-    Py_XDECREF(array_list);
-    return result;
+    PyObject *velocity_tuple = PySequence_Tuple(velocities);
+    PyObject *table_tuple = velocity_tuple ? PySequence_Tuple(tables) : NULL;
+    int result = table_tuple ? swap_bank(self, velocity_tuple, table_tuple) : -1;
+    Py_XDECREF(velocity_tuple);
+    Py_XDECREF(table_tuple);
+    if (result < 0)
+        return NULL;
+    Py_RETURN_NONE;
 }
 
 static PyObject *send(PyObject *object, PyObject *args, PyObject *kwargs) {
@@ -185,7 +245,7 @@ static PyObject *meters(PyObject *object, PyObject *Py_UNUSED(none)) {
 }
 
 static PyMethodDef methods[] = {
-    {"set_bank", set_bank, METH_VARARGS, "set_bank(pitches, tables)"},
+    {"set_bank", set_bank, METH_VARARGS, "set_bank(velocities, tables)"},
     {"send", (PyCFunction)(void (*)(void))send, METH_VARARGS | METH_KEYWORDS,
      "send(frame, kind, channel=0, key=0, a=0.0, b=0.0) -> bool"},
     {"render", render, METH_O, "render(out)"},
@@ -215,6 +275,7 @@ static const struct {
     {"PARAMETER", ENGINE_PARAMETER},
     {"ALL_NOTES_OFF", ENGINE_ALL_NOTES_OFF},
     {"ALL_SOUND_OFF", ENGINE_ALL_SOUND_OFF},
+    {"MOD_WHEEL", ENGINE_MOD_WHEEL},
     {"ATTACK_MS", ENGINE_ATTACK_MS},
     {"DECAY_MS", ENGINE_DECAY_MS},
     {"SUSTAIN_LEVEL", ENGINE_SUSTAIN_LEVEL},
@@ -224,6 +285,8 @@ static const struct {
     {"MIN_RATE_HZ", ENGINE_MIN_RATE_HZ},
     {"MAX_RATE_HZ", ENGINE_MAX_RATE_HZ},
     {"MAX_POLYPHONY", ENGINE_MAX_POLYPHONY},
+    {"MAX_LAYERS", ENGINE_MAX_LAYERS},
+    {"COLUMN_SAMPLES", ENGINE_COLUMN_SAMPLES},
 };
 
 static int fill_module(PyObject *module) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bank.h"
 #include "limiter.h"
 #include "queue.h"
 #include "voice.h"
@@ -20,13 +21,12 @@ struct engine {
     float rate_hz;
     resampler_filters filters;
 
-    voice_table tables[ENGINE_KEYS];
-    int table_count;
+    bank bank;
 
-    voice_point blend;
+    bank_point blend;
     envelope_times times;
     bool pedal_down[ENGINE_CHANNELS];
-    float bend_semitones[ENGINE_CHANNELS];
+    voice_wheels wheels[ENGINE_CHANNELS];
 
     /* What stolen voices still have to sound: they are rendered to their end at once and added here, so that their
      * slots are free and no number of them is too many. fading[fading_at] belongs to the next frame. */
@@ -96,17 +96,11 @@ static void cut_all(engine *e) {
         cut(e, e->voice_count - 1);
 }
 
-bool engine_set_bank(engine *e, const engine_table *tables, int count, int grid, int samples) {
-    if (count < 0 || count > ENGINE_KEYS || (count > 0 && (grid < 2 || grid > ENGINE_MAX_GRID || samples < 1)))
+bool engine_set_bank(engine *e, const int *velocities, int layers, const engine_table *tables, int count, int grid) {
+    if (!bank_fits(velocities, layers, tables, count, grid))
         return false;
-    for (int i = 0; i < count; i++)
-        if (tables[i].pitch < 0 || tables[i].pitch >= ENGINE_KEYS || !tables[i].cells
-            || (i > 0 && tables[i].pitch <= tables[i - 1].pitch))
-            return false;
     cut_all(e);
-    for (int i = 0; i < count; i++)
-        e->tables[i] = (voice_table){tables[i].cells, grid, samples, tables[i].pitch};
-    e->table_count = count;
+    bank_take(&e->bank, velocities, layers, tables, count, grid);
     return true;
 }
 
@@ -114,20 +108,10 @@ bool engine_send(engine *e, const engine_event *event) {
     return queue_send(&e->queue, event);
 }
 
-/* The table nearest in pitch; of two the lower: read faster it stays bright, the higher read slower turns dull. */
-static const voice_table *nearest_table(const engine *e, int key) {
-    const voice_table *best = &e->tables[0];
-    for (int i = 1; i < e->table_count; i++)
-        if (abs(e->tables[i].pitch - key) < abs(best->pitch - key))
-            best = &e->tables[i];
-    return best;
-}
-
 /* How little a voice would be missed: its key is up, or only the pedal holds it; it is quiet; it is old (age 0..1). */
 static float dispensable(const voice *v, float age) {
     float state = v->envelope.stage == ENVELOPE_RELEASE ? 4.0f : v->held_by_pedal ? 2.0f : 0.0f;
-    float loudness = v->envelope.stage == ENVELOPE_ATTACK ? 1.0f : v->envelope.level;
-    return state + 1.0f - v->gain / VOICE_GAIN * loudness + age;
+    return state + 1.0f - voice_loudness(v) / VOICE_GAIN + age;
 }
 
 /* Takes one voice for a new note. The newest is never the one, unless it is the only one. */
@@ -147,7 +131,7 @@ static void steal(engine *e) {
 
 static void let_go(engine *e, voice *v) {
     v->held_by_pedal = false;
-    envelope_release(&v->envelope, e->times.release_ms);
+    voice_release(v, e->times.release_ms);
 }
 
 static void key_up(engine *e, voice *v) {
@@ -172,7 +156,7 @@ static void all_notes_off(engine *e, int channel) {
 }
 
 static void note_on(engine *e, int channel, int key, float velocity) {
-    if (e->table_count == 0) {
+    if (e->bank.table_count == 0) {
         e->ignored++;
         return;
     }
@@ -183,8 +167,8 @@ static void note_on(engine *e, int channel, int key, float velocity) {
         steal(e);
     voice *v = e->by_age[e->voice_count++];
     v->channel = channel;
-    voice_trigger(v, nearest_table(e, key), &e->filters, key, VOICE_GAIN * velocity * velocity, e->blend,
-                  e->bend_semitones[channel], &e->times, e->rate_hz);
+    voice_trigger(v, bank_nearest(&e->bank, key), bank_layers_at(&e->bank, 127.0f * velocity), &e->filters, key,
+                  VOICE_GAIN * velocity * velocity, e->blend, e->wheels[channel], &e->times, e->rate_hz);
 }
 
 static void pedal(engine *e, int channel, bool down) {
@@ -194,11 +178,11 @@ static void pedal(engine *e, int channel, bool down) {
             let_go(e, e->by_age[i]);
 }
 
-static void bend(engine *e, int channel, float semitones) {
-    e->bend_semitones[channel] = semitones;
+static void turn_wheels(engine *e, int channel, voice_wheels wheels) {
+    e->wheels[channel] = wheels;
     for (int i = 0; i < e->voice_count; i++)
         if (e->by_age[i]->channel == channel)
-            voice_bend(e->by_age[i], semitones);
+            voice_turn(e->by_age[i], wheels);
 }
 
 static float clamp(float value, float low, float high) {
@@ -223,6 +207,7 @@ static void apply(engine *e, const engine_event *event) {
         e->ignored++;
         return;
     }
+    voice_wheels wheels = e->wheels[channel];
     switch (event->kind) {
     case ENGINE_NOTE_ON:
         if (event->a > 0.0f)
@@ -231,9 +216,16 @@ static void apply(engine *e, const engine_event *event) {
             note_off(e, channel, key);
         break;
     case ENGINE_NOTE_OFF: note_off(e, channel, key); break;
-    case ENGINE_BLEND: e->blend = (voice_point){clamp(event->a, 0.0f, 1.0f), clamp(event->b, 0.0f, 1.0f)}; break;
+    case ENGINE_BLEND: e->blend = (bank_point){clamp(event->a, 0.0f, 1.0f), clamp(event->b, 0.0f, 1.0f)}; break;
     case ENGINE_SUSTAIN: pedal(e, channel, event->a >= 0.5f); break;
-    case ENGINE_BEND: bend(e, channel, clamp(event->a, -MAX_BEND_SEMITONES, MAX_BEND_SEMITONES)); break;
+    case ENGINE_BEND:
+        wheels.bend_semitones = clamp(event->a, -MAX_BEND_SEMITONES, MAX_BEND_SEMITONES);
+        turn_wheels(e, channel, wheels);
+        break;
+    case ENGINE_MOD_WHEEL:
+        wheels.mod = clamp(event->a, 0.0f, 1.0f);
+        turn_wheels(e, channel, wheels);
+        break;
     case ENGINE_PARAMETER: set_parameter(e, key, event->a); break;
     case ENGINE_ALL_NOTES_OFF: all_notes_off(e, channel); break;
     case ENGINE_ALL_SOUND_OFF: cut_all(e); break;

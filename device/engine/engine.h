@@ -15,6 +15,9 @@
 #define ENGINE_KEYS 128
 #define ENGINE_MAX_POLYPHONY 256
 #define ENGINE_MAX_GRID 33
+#define ENGINE_MAX_LAYERS 4 /* of velocity */
+#define ENGINE_CORNERS 4
+#define ENGINE_COLUMN_SAMPLES 256 /* of a table, to a level */
 #define ENGINE_MIN_RATE_HZ 16000
 #define ENGINE_MAX_RATE_HZ 192000
 
@@ -30,6 +33,7 @@ typedef enum {
     ENGINE_PARAMETER,       /*         parameter  value */
     ENGINE_ALL_NOTES_OFF,   /* channel */
     ENGINE_ALL_SOUND_OFF,   /* (every channel) */
+    ENGINE_MOD_WHEEL,       /* channel            0..1 */
     ENGINE_EVENT_KINDS
 } engine_event_kind;
 
@@ -50,10 +54,19 @@ typedef struct {
     float a, b;
 } engine_event;
 
-/* One rendered pitch: int16 [grid (y)] [grid (x)] [samples], borrowed: it must outlive its use by the engine. */
+/* One rendered pitch. cells and levels are borrowed: they must outlive their use by the engine; motion is copied.
+ *
+ * A cell is a body of loop_start + loop_samples (whole columns), of which the last loop_samples go round while the note
+ * is held (0: it ends there), and behind it the release, which may be empty. Body and release begin where the
+ * fundamental's phase is 0; where there is a loop, the fundamental has whole cycles in it. */
 typedef struct {
-    int pitch; /* MIDI key */
-    const int16_t *cells;
+    int pitch;            /* MIDI key */
+    int samples;          /* of a cell, whole columns */
+    int loop_start, loop_samples;
+    const int16_t *cells; /* [layers][grid (y)][grid (x)][samples] */
+    const float *levels;  /* [layers][grid (y)][grid (x)][columns]: RMS of each */
+    const float *motion;  /* [layers][corners: left and right above, then below][vibrato's rate in Hz, depth in cents to
+                             either side, delay in s; decay from loop_start on in dB/s], clipped to what a preset holds */
 } engine_table;
 
 typedef struct {
@@ -67,9 +80,10 @@ typedef struct {
 engine *engine_create(int sample_rate_hz, int polyphony);
 void engine_destroy(engine *e);
 
-/* Takes `count` tables of ascending pitch; the sounding voices fade out within 3 ms and no longer read the bank
- * before. count 0 is no bank. False, and nothing changed, where the tables do not fit the description. */
-bool engine_set_bank(engine *e, const engine_table *tables, int count, int grid, int samples);
+/* Takes `count` tables of ascending pitch, with a layer for each of `layers` ascending velocities (0..127); the sounding
+ * voices fade out within 3 ms and no longer read the bank before. count 0 is no bank. False, and nothing changed, where
+ * velocities and tables do not fit the description. */
+bool engine_set_bank(engine *e, const int *velocities, int layers, const engine_table *tables, int count, int grid);
 
 /* False where the queue is full. Events of one frame are applied in the order they were sent. */
 bool engine_send(engine *e, const engine_event *event);

@@ -87,8 +87,15 @@ void resampler_filters_init(resampler_filters *filters) {
     tabulate_reading(filters->reading);
 }
 
-void resampler_bend(resampler *r, double samples_a_frame) {
-    r->step = (uint64_t)(samples_a_frame * 2.0 * 4294967296.0);
+/* In doubled samples, 32 bits of fraction. */
+static uint64_t step_of(double samples_a_frame) {
+    return (uint64_t)(samples_a_frame * 2.0 * 4294967296.0);
+}
+
+void resampler_glide(resampler *r, double samples_a_frame, int frames) {
+    r->step = r->aim; /* what rounding has left of the last glide */
+    r->aim = step_of(samples_a_frame);
+    r->glide = (uint64_t)(((int64_t)r->aim - (int64_t)r->step) / frames);
 }
 
 void resampler_start(resampler *r, const resampler_filters *filters, double samples_a_frame) {
@@ -99,7 +106,7 @@ void resampler_start(resampler *r, const resampler_filters *filters, double samp
     r->cutoff = (int)fmin(ceil(octaves * CUTOFFS_AN_OCTAVE - 1e-9), RESAMPLER_CUTOFFS - 1);
     /* The first sample, once fed, will stand LOOKAHEAD samples before the end of what is doubled. */
     r->position = (uint64_t)(RESAMPLER_READ_TAPS + 2 * RESAMPLER_BLOCK + 2 * LOOKAHEAD) << 32;
-    resampler_bend(r, samples_a_frame);
+    r->step = r->aim = step_of(samples_a_frame);
 }
 
 /* out[n] = sum over k of taps[k] * line[n + k], n < RESAMPLER_BLOCK */
@@ -139,9 +146,9 @@ int resampler_render(resampler *r, float *out, int frames) {
     const uint64_t end = (uint64_t)(2 * RESAMPLER_BLOCK + RESAMPLER_READ_TAPS / 2) << 32;
     const float part_scale = 1.0f / (1 << PART_BITS);
     float sums[RESAMPLER_MAX_FRAMES][4];
-    uint64_t position = r->position;
+    uint64_t position = r->position, step = r->step;
     int i = 0;
-    for (; i < frames && position < end; i++, position += r->step) {
+    for (; i < frames && position < end; i++, position += step, step += r->glide) {
         const float *x = r->doubled + (position >> 32) - (RESAMPLER_READ_TAPS / 2 - 1);
         uint32_t phase = (uint32_t)position >> PART_BITS;
         float part = (float)(int32_t)((uint32_t)position & ((1u << PART_BITS) - 1)) * part_scale;
@@ -150,5 +157,6 @@ int resampler_render(resampler *r, float *out, int frames) {
     for (int n = 0; n < i; n++)
         out[n] = (sums[n][0] + sums[n][2]) + (sums[n][1] + sums[n][3]);
     r->position = position;
+    r->step = step;
     return i;
 }

@@ -26,8 +26,10 @@ typedef struct {
 typedef struct {
     const resampler_filters *filters;
     int cutoff;
+    uint64_t aim;      /* step when the glide is done */
     uint64_t position; /* in `doubled`, 32 bits of fraction */
     uint64_t step;     /* a frame, the same */
+    uint64_t glide;    /* that the step grows by a frame; signed, as two's complement */
     float line[RESAMPLER_TAPS + RESAMPLER_BLOCK];                 /* at the bank's rate */
     float doubled[RESAMPLER_READ_TAPS + 2 * RESAMPLER_BLOCK];     /* at twice the bank's rate */
 } resampler;
@@ -36,7 +38,9 @@ void resampler_filters_init(resampler_filters *filters);
 
 /* samples_a_frame: bank samples passed for each frame put out; decides the filter against aliases. */
 void resampler_start(resampler *r, const resampler_filters *filters, double samples_a_frame);
-void resampler_bend(resampler *r, double samples_a_frame);
+
+/* From now on, within `frames`, evenly to another speed; to be called anew then, with the next or the same. */
+void resampler_glide(resampler *r, double samples_a_frame, int frames);
 
 /* Takes the next RESAMPLER_BLOCK samples. To be called when resampler_render() came back short. */
 void resampler_feed(resampler *r, const float *block);

@@ -87,17 +87,20 @@ def test_a_note_on_of_velocity_zero_is_a_note_off(midi):
     assert [e.kind for e in events] == [_engine.NOTE_OFF]
 
 
-def test_pedal_wheel_and_knobs_are_read(midi):
+def test_pedal_wheels_and_knobs_are_read(midi):
     wheel = mido.Message("pitchwheel", pitch=-8192, channel=2)
-    events = song.song_events(midi(control(64, 127, channel=3), wheel, control(16, 127), control(17, 0)))
+    events = song.song_events(midi(control(64, 127, channel=3), wheel, control(1, 127, channel=4), control(16, 127),
+                                   control(17, 0)))
     assert events == [Event(0, _engine.SUSTAIN, 3, a=1.0), Event(0, _engine.BEND, 2, a=-2.0),
+                      Event(0, _engine.MOD_WHEEL, 4, a=1.0),
                       Event(0, _engine.BLEND, a=1.0, b=0.5), Event(0, _engine.BLEND, a=1.0, b=0.0)]
 
 
 def test_channel_mode_messages_are_read(midi):
     events = song.song_events(midi(control(120, 0), control(121, 0, channel=1), control(123, 0, channel=2)))
     assert [(e.kind, e.channel) for e in events] == [
-        (_engine.ALL_SOUND_OFF, 0), (_engine.SUSTAIN, 1), (_engine.BEND, 1), (_engine.ALL_NOTES_OFF, 2)]
+        (_engine.ALL_SOUND_OFF, 0), (_engine.SUSTAIN, 1), (_engine.BEND, 1), (_engine.MOD_WHEEL, 1),
+        (_engine.ALL_NOTES_OFF, 2)]
 
 
 SOME_SONG = midi_bytes(mido.MetaMessage("set_tempo", tempo=400_000), *note(60), control(16, 9, 30), *note(64),

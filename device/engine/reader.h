@@ -1,0 +1,37 @@
+/* A voice's walk through its table, block by block at the bank's rate: the body, round and round its loop while the
+ * note is held, then across into the release. */
+#ifndef TETRAD_READER_H
+#define TETRAD_READER_H
+
+#include "bank.h"
+#include "shift.h"
+
+typedef struct {
+    const bank_table *table;
+    bank_layers layers;
+    int body_at;        /* next sample of the body */
+    double decayed_db;  /* in the loop, so far */
+    float decay_gain;   /* the same, linear */
+
+    bool released;      /* on the way into the release part, or in it */
+    int release_at;     /* of the table: next sample for `shift` */
+    int crossed;        /* samples of the crossfade done */
+    float release_gain; /* brings the release to the body's level */
+    double release_part;
+    shift shift;
+
+    int silence;        /* samples read behind the end */
+} reader;
+
+void reader_start(reader *r, const bank_table *table, bank_layers layers);
+
+/* The note is let go, with the knobs at a point. Without a release part it goes on as before. */
+void reader_release(reader *r, bank_point point);
+
+/* The next BANK_BLOCK samples; nothing but zeros behind the end. */
+void reader_read(reader *r, const bank_path *path, float decay_db_per_s, float *block);
+
+/* So many samples have been read behind the end, or the decay has left nothing. */
+bool reader_done(const reader *r, int samples);
+
+#endif
