@@ -1,6 +1,9 @@
 """Presets: four instruments as embeddings in one small file, `.tetrad`, that crosses a serial line in a second.
 
-A zip of preset.json and corner0.npy .. corner3.npy, int8 [pitches, frames, 16]; embedding = int8 * the corner's scale.
+A zip of preset.json and three arrays a corner, each [layers, pitches, ...]; a layer is a MIDI velocity. N = 0 .. 3:
+    cornerN.npy           int8 [.., 125, 16]  embedding / the corner's scale
+    cornerN.partials.npy  int16 [.., 100]     tenths of a cent that partial k lies off k times the fundamental
+    cornerN.motion.npy    float32 [.., 4]     vibrato and decay, see MOTION
 Corners: 0 top left (x=0, y=0), 1 top right (x=1, y=0), 2 bottom left (x=0, y=1), 3 bottom right (x=1, y=1).
 The same preset gives the same bytes; the digest covers all but itself.
 """
@@ -8,11 +11,13 @@ The same preset gives the same bytes; the digest covers all but itself.
 import hashlib
 import io
 import json
+import math
 import zipfile
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -24,16 +29,23 @@ SAMPLE_RATE_HZ = 16_000  # NSynth's rate
 HOP_SAMPLES = 512  # samples that one frame of an embedding stands for
 FRAMES = 125  # frames of a note
 DIMENSIONS = 16  # numbers a frame
+PARTIALS = 100  # as many as a decoder has oscillators
 NOTE_SAMPLES = FRAMES * HOP_SAMPLES  # 4 s
 
-PITCHES = tuple(range(24, 85, 4))  # what `preset make` stores: 16 pitches, as many as 160 KB hold
+PITCHES = tuple(range(24, 85, 4))  # what `preset make` stores: 16 pitches, as many as 160 KB a layer hold
 CORNERS = 4
-FORMAT, VERSION = "tetrad-preset", 1
-LEVELS = 127  # of int8, either side of zero
+MOST_LAYERS = 4
+FORMAT, VERSION = "tetrad-preset", 2
+CENTS_STEP = 0.1  # of the partials' int16: 5 cents are heard
+# What moves in a held note: vibrato (frequency, peak deviation, time until it has come), and the level's fall.
+MOTION = ("rate_hz", "depth_cents", "delay_s", "decay_db_per_s")
+MOST_MOTION = (12.0, 200.0, 4.0, 200.0)  # all from 0 on: twice a singer's; a whole tone; a note's length; a click
+INHARMONIC_CENTS, LOW_PARTIALS = 10.0, 16  # a low partial so far off is heard as off
 
 MAX_JSON_BYTES = 16_384  # ten times what a preset's texts need
-MAX_ARRAY_BYTES = 128 * FRAMES * DIMENSIONS + 1_024  # every MIDI pitch, and the header
-MAX_FILE_BYTES = CORNERS * MAX_ARRAY_BYTES + MAX_JSON_BYTES + 4_096
+MAX_HEADER_BYTES = 1_024  # of an .npy
+MAX_FILE_BYTES = (CORNERS * (MOST_LAYERS * 128 * (FRAMES * DIMENSIONS + 2 * PARTIALS + 4 * len(MOTION))
+                             + 3 * MAX_HEADER_BYTES) + MAX_JSON_BYTES + 8_192)  # every MIDI pitch
 MAX_SCALE = 1e6  # keeps int8 * scale far inside float32
 AGAIN = "copy it again, or make it anew with `tetrad preset make`"
 
@@ -45,7 +57,7 @@ class Synth:
     attack_ms: float = 2.0
     decay_ms: float = 200.0
     sustain: float = 1.0
-    release_ms: float = 250.0
+    release_ms: float = 1_000.0  # as long as the release that is decoded
 
     def __post_init__(self) -> None:
         files.number(self.attack_ms, 0, 10_000, "attack_ms")
@@ -56,28 +68,51 @@ class Synth:
 
 @dataclass(frozen=True, eq=False)
 class Corner:
-    """One instrument. `values` is int8 [pitches, FRAMES, DIMENSIONS], read-only; embedding = values * scale."""
+    """One instrument, its arrays as in the file and read-only: see the head of this module. embedding = values * scale.
+
+    `values` int8 [layers, pitches, FRAMES, DIMENSIONS], `partials` int16 [layers, pitches, PARTIALS], `motion` float32
+    [layers, pitches, 4].
+    """
 
     name: str
     scale: float
     values: np.ndarray
+    partials: np.ndarray
+    motion: np.ndarray
 
     def __post_init__(self) -> None:
         files.text(self.name, 64, "the name of a corner")
         files.number(self.scale, 0, MAX_SCALE, f"the scale of corner {self.name!r}")
         if self.scale == 0:
             raise TetradError(f"the scale of corner {self.name!r} is 0")
-        shape = self.values.shape
-        if self.values.dtype != np.int8 or len(shape) != 3 or shape[1:] != (FRAMES, DIMENSIONS):
-            raise TetradError(f"corner {self.name!r} is {self.values.dtype} {list(shape)}, "
-                              f"not int8 [pitches, {FRAMES}, {DIMENSIONS}]")
+        for (what, (kind, inner)), array in zip(MEMBERS.items(), self.arrays(), strict=True):
+            if array.dtype != kind or array.ndim != 2 + len(inner) or array.shape[2:] != inner:
+                sizes = ", ".join(map(str, ("layers", "pitches", *inner)))
+                raise TetradError(f"{what} of corner {self.name!r} are {array.dtype} {list(array.shape)}, "
+                                  f"not {kind.name} [{sizes}]")
+        within = (self.motion >= 0) & (self.motion <= np.array(MOST_MOTION, np.float32))  # NaN is in no range
+        if not within.all():
+            worst = int(np.argmin(within.all(axis=(0, 1))))
+            raise TetradError(f"the motion of corner {self.name!r} has a {MOTION[worst]} that is not a number from 0 "
+                              f"to {MOST_MOTION[worst]:g}")
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.values, self.partials, self.motion
+
+
+# What a corner has in a preset's file: type, and shape after [layers, pitches]. In the order of Corner.arrays.
+MEMBERS: dict[str, tuple[np.dtype, tuple[int, ...]]] = {
+    "values": (np.dtype("int8"), (FRAMES, DIMENSIONS)),
+    "partials": (np.dtype("<i2"), (PARTIALS,)),
+    "motion": (np.dtype("<f4"), (len(MOTION),)),
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Preset:
     """Four instruments at the same pitches. Equal presets have equal digests. Raises TetradError where it is no preset.
 
-    `decoder` is the id of the decoder that it was made for; `velocities` holds one MIDI velocity.
+    `decoder` is the id of the decoder that it was made for; `velocities` are the layers', MIDI, ascending.
     """
 
     name: str
@@ -94,40 +129,59 @@ class Preset:
             files.text(getattr(self, what), longest, f"the {what}")
         files.items(self.corners, CORNERS, CORNERS, "`corners`")
         files.pitches(self.pitches, "the pitches")
-        for velocity in files.items(self.velocities, 1, 1, "`velocities`"):
-            files.whole_number(velocity, 1, 127, "the velocity")
+        layer_velocities(self.velocities)
         for corner in self.corners:
-            if len(corner.values) != len(self.pitches):
-                raise TetradError(f"corner {corner.name!r} has {len(corner.values)} pitches of {len(self.pitches)}")
+            for what, array in zip(MEMBERS, corner.arrays(), strict=True):
+                if array.shape[:2] != (self.layers, len(self.pitches)):
+                    raise TetradError(f"{what} of corner {corner.name!r} have {array.shape[0]} layers of {self.layers} "
+                                      f"and {array.shape[1]} pitches of {len(self.pitches)}")
+
+    @property
+    def layers(self) -> int:
+        return len(self.velocities)
 
     @cached_property
     def digest(self) -> str:
         """SHA-256, hex, over the JSON without the digest (keys sorted, no spaces, ASCII) and the arrays' values."""
         found = hashlib.sha256(json.dumps(self._manifest(), sort_keys=True, separators=(",", ":")).encode())
         for corner in self.corners:
-            found.update(np.ascontiguousarray(corner.values).tobytes())
+            for array in corner.arrays():
+                found.update(array.tobytes())
         return found.hexdigest()
 
-    def embedding(self, x: float, y: float, pitch: float) -> np.ndarray:
+    def embedding(self, x: float, y: float, pitch: float, velocity: float | None = None) -> np.ndarray:
         """The embedding at a point of the pad, float32 [FRAMES, DIMENSIONS].
 
-        Bilinear over the corners (x, y in 0..1, clipped), linear between the preset's pitches, the nearest outside.
+        Bilinear over the corners (x, y in 0..1, clipped); linear between the preset's pitches and between its
+        velocities, the nearest outside. Without a velocity: the loudest layer.
         """
-        return np.tensordot(corner_weights(x, y), self._at(pitch), 1)  # (4) (4, F, D)
+        low, high, share = between(self.velocities, [self.velocities[-1] if velocity is None else velocity])
+        corners = self.at(pitch)
+        layer = corners[low[0]] + share[0] * (corners[high[0]] - corners[low[0]])
+        return np.tensordot(corner_weights(x, y), layer, 1)  # (4) (4, F, D)
 
     def cells(self, pitch: float, grid: int) -> np.ndarray:
-        """The embeddings of a grid over the whole pad, float32 [grid (y), grid (x), FRAMES, DIMENSIONS]; grid >= 2."""
-        ticks = np.linspace(0, 1, grid)
-        weights = np.array([[corner_weights(x, y) for x in ticks] for y in ticks])  # (G, G, 4)
-        return np.tensordot(weights, self._at(pitch), 1)  # (G, G, F, D)
+        """The embeddings of a grid over the whole pad, float32 [layers, grid (y), grid (x), FRAMES, DIMENSIONS]."""
+        return np.einsum("yxc,lcfd->lyxfd", grid_weights(grid), self.at(pitch))
 
-    def _at(self, pitch: float) -> np.ndarray:
-        """The corners' embeddings at a pitch, float32 [4, FRAMES, DIMENSIONS]."""
-        place = float(np.interp(pitch, self.pitches, np.arange(len(self.pitches))))
-        low = int(place)
-        high, share = min(low + 1, len(self.pitches) - 1), np.float32(place - low)
-        values = np.stack([corner.values[[low, high]] * np.float32(corner.scale) for corner in self.corners])
-        return (1 - share) * values[:, 0] + share * values[:, 1]
+    def at(self, pitch: float) -> np.ndarray:
+        """The corners' embeddings at a pitch, float32 [layers, 4, FRAMES, DIMENSIONS]."""
+        low, high, share = (found[0] for found in between(self.pitches, [pitch]))
+        values = np.stack([corner.values[:, [low, high]] * np.float32(corner.scale) for corner in self.corners], axis=1)
+        return (1 - share) * values[:, :, 0] + share * values[:, :, 1]
+
+    def partials(self, pitch: float) -> np.ndarray:
+        """Cents that the corners' partials lie off the harmonics, float32 [layers, 4, PARTIALS], of the nearest stored
+        pitch: a bell's partials belong to the bell, and half-way between two bells' there is no third one."""
+        near = nearest(self.pitches, pitch)
+        tenths = np.stack([corner.partials[:, near] for corner in self.corners], axis=1)
+        return tenths.astype(np.float32) * np.float32(CENTS_STEP)
+
+    def motion(self, pitch: float) -> np.ndarray:
+        """The corners' motion (see MOTION), float32 [layers, 4, 4]; linear between the stored pitches."""
+        low, high, share = (found[0] for found in between(self.pitches, [pitch]))
+        motion = np.stack([corner.motion[:, [low, high]] for corner in self.corners], axis=1)  # (L, 4, 2, 4)
+        return mix_motion(motion, np.array([1 - share, share]))
 
     def _manifest(self) -> dict[str, object]:
         return {
@@ -144,9 +198,10 @@ class Preset:
             manifest = json.dumps({**self._manifest(), "digest": self.digest}, indent=1) + "\n"
             _add(archive, "preset.json", manifest.encode())
             for number, corner in enumerate(self.corners):
-                array = io.BytesIO()
-                np.lib.format.write_array(array, np.ascontiguousarray(corner.values), (1, 0), allow_pickle=False)
-                _add(archive, f"corner{number}.npy", array.getvalue())
+                for what, stored in zip(MEMBERS, corner.arrays(), strict=True):
+                    array = io.BytesIO()
+                    np.lib.format.write_array(array, np.ascontiguousarray(stored), (1, 0), allow_pickle=False)
+                    _add(archive, _member_name(number, what), array.getvalue())
         return content.getvalue()
 
     @classmethod
@@ -154,7 +209,7 @@ class Preset:
         """The preset in a file's content. Raises TetradError naming `source`; takes at most some MB, whatever it is."""
         try:
             return _parse(data)
-        except _LaterVersion as error:
+        except _OtherVersion as error:
             raise TetradError(f"{source}: {error}") from error
         except TetradError as error:
             raise TetradError(f"{source} is not a whole preset: {error}; {AGAIN}") from error
@@ -176,8 +231,34 @@ def corner_weights(x: float, y: float) -> np.ndarray:
     return np.array([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y], np.float32)
 
 
-class _LaterVersion(TetradError):
-    """The file may be in order; this program is too old for it."""
+def grid_weights(grid: int) -> np.ndarray:
+    """The corners' weights in each cell of a grid over the whole pad, float32 [grid (y), grid (x), 4]; grid >= 2."""
+    ticks = np.linspace(0, 1, grid)
+    return np.array([[corner_weights(x, y) for x in ticks] for y in ticks])
+
+
+def mix_motion(motion: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Motion float32 [..., n, 4] mixed by weights [n] -> [..., 4]. A rate counts by its depth: none has no rate."""
+    weights = np.asarray(weights, np.float32)[:, None]
+    mixed: np.ndarray = (motion * weights).sum(axis=-2)
+    heard = motion[..., 1:2] * weights
+    depth = heard.sum(axis=-2)
+    rate = (motion[..., :1] * heard).sum(axis=-2)
+    mixed[..., :1] = np.where(depth > 0, rate / np.where(depth > 0, depth, 1), mixed[..., :1])
+    return np.clip(mixed, 0, np.array(MOST_MOTION, np.float32))  # float32 rounds over the edge
+
+
+def layer_velocities(value: object) -> tuple[int, ...]:
+    """`value` as the layers' MIDI velocities, 1 to 4 ascending, else TetradError."""
+    found = [files.whole_number(velocity, 1, 127, "a velocity")
+             for velocity in files.items(value, 1, MOST_LAYERS, "`velocities`")]
+    if any(soft >= loud for soft, loud in pairwise(found)):
+        raise TetradError("the velocities are not in ascending order")
+    return tuple(found)
+
+
+class _OtherVersion(TetradError):
+    """The file may be in order; this program is too old for it, or too new."""
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
@@ -197,15 +278,16 @@ def _parse(data: bytes) -> Preset:
         keys = {"format", "version", "digest", *(entry.name for entry in fields(Preset))}
         manifest = files.entries(head, keys, "preset.json")
         pitches = files.pitches(manifest["pitches"], "the pitches")
+        velocities = layer_velocities(manifest["velocities"])
         listed = files.items(manifest["corners"], CORNERS, CORNERS, "`corners`")
         corners = []
         for number, entry in enumerate(listed):
             about = files.entries(entry, ("name", "scale"), f"corner {number}")
-            values = _array(_member(archive, f"corner{number}.npy", MAX_ARRAY_BYTES), len(pitches), number)
-            corners.append(Corner(about["name"], about["scale"], values))  # type: ignore[arg-type]
-        if len(archive.infolist()) != 1 + CORNERS:
+            arrays = [_array(archive, _member_name(number, what), kind, (len(velocities), len(pitches), *inner))
+                      for what, (kind, inner) in MEMBERS.items()]
+            corners.append(Corner(about["name"], about["scale"], *arrays))  # type: ignore[arg-type]
+        if len(archive.infolist()) != 1 + CORNERS * len(MEMBERS):
             raise TetradError("it holds more than preset.json and four corners")
-    velocities = tuple(files.items(manifest["velocities"], 1, 1, "`velocities`"))
     synth = Synth(**files.entries(manifest["synth"], [f.name for f in fields(Synth)], "`synth`"))  # type: ignore[arg-type]
     texts = {what: manifest[what] for what in ("name", "author", "licence", "decoder")}
     preset = Preset(corners=tuple(corners), pitches=pitches, velocities=velocities, synth=synth, **texts)  # type: ignore[arg-type]
@@ -215,13 +297,18 @@ def _parse(data: bytes) -> Preset:
 
 
 def _check_version(head: object) -> None:
-    """Before all else: a later version may have other keys and other members."""
+    """Before all else: another version may have other keys and other members."""
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise TetradError("preset.json is not a preset's")
     version = head.get("version")
-    if type(version) is int and VERSION < version < 1_000_000:
-        raise _LaterVersion(f"it is a preset of version {version}, and this tetrad reads {VERSION}: update tetrad")
+    if type(version) is int and 0 < version < 1_000_000 and version != VERSION:
+        how = "update tetrad" if version > VERSION else "make it anew with `tetrad preset make`"
+        raise _OtherVersion(f"it is a preset of version {version}, and this tetrad reads {VERSION}: {how}")
     files.whole_number(version, VERSION, VERSION, "its version")
+
+
+def _member_name(number: int, what: str) -> str:
+    return f"corner{number}.npy" if what == "values" else f"corner{number}.{what}.npy"
 
 
 def _member(archive: zipfile.ZipFile, name: str, limit_bytes: int) -> bytes:
@@ -242,69 +329,52 @@ def _member(archive: zipfile.ZipFile, name: str, limit_bytes: int) -> bytes:
     return data
 
 
-def _array(data: bytes, pitches: int, number: int) -> np.ndarray:
-    """int8 [pitches, FRAMES, DIMENSIONS] of an .npy's bytes; the header is checked before memory is taken."""
+def _array(archive: zipfile.ZipFile, name: str, kind: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+    """A member's array of this type and shape; sizes and the header are checked before memory is taken."""
+    size = kind.itemsize * math.prod(shape)
+    data = _member(archive, name, size + MAX_HEADER_BYTES)
     file = io.BytesIO(data)
     try:
         if np.lib.format.read_magic(file) != (1, 0):
             raise ValueError("a later .npy")
-        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file, max_header_size=512)
+        found, fortran_order, dtype = np.lib.format.read_array_header_1_0(file, max_header_size=512)
     except Exception as error:  # the header is a Python literal: syntax, tokenizer, recursion and other errors
-        raise TetradError(f"corner{number}.npy is no .npy array") from error
-    wanted = (pitches, FRAMES, DIMENSIONS)
-    if dtype != np.int8 or fortran_order or shape != wanted:
-        raise TetradError(f"corner{number}.npy does not hold int8 {list(wanted)}")
-    if len(data) - file.tell() != pitches * FRAMES * DIMENSIONS:
-        raise TetradError(f"corner{number}.npy is not as long as its header says")
-    return np.frombuffer(data, np.int8, offset=file.tell()).reshape(wanted)
+        raise TetradError(f"{name} is no .npy array") from error
+    if dtype != kind or fortran_order or found != shape:
+        raise TetradError(f"{name} does not hold {kind.name} {list(shape)}")
+    if len(data) - file.tell() != size:
+        raise TetradError(f"{name} is not as long as its header says")
+    return np.frombuffer(data, kind, offset=file.tell()).reshape(shape)
 
 
-def at_pitches(embeddings: Mapping[int, np.ndarray], pitches: Iterable[int]) -> np.ndarray:
-    """Embeddings at any pitches, float32 [pitches, frames, 16], from those of the recorded ones ([frames, 16] each).
-
-    Linear between the two nearest recorded pitches, the nearest outside of them.
-    """
-    recorded = sorted(embeddings)
-    stack = np.stack([np.asarray(embeddings[pitch], np.float32) for pitch in recorded])  # (R, F, D)
-    places = np.interp(np.fromiter(pitches, float), recorded, np.arange(len(recorded)))
+def between(stored: Sequence[int], wanted: Iterable[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where wanted numbers lie among ascending stored ones: the indices below and above, and how much of the latter,
+    float32; the nearest outside. Arrays [wanted]."""
+    places = np.interp(np.fromiter(wanted, float), stored, np.arange(len(stored)))
     low = places.astype(int)
-    high, share = np.minimum(low + 1, len(recorded) - 1), (places - low).astype(np.float32)[:, None, None]
-    return (1 - share) * stack[low] + share * stack[high]
+    return low, np.minimum(low + 1, len(stored) - 1), (places - low).astype(np.float32)
 
 
-def make_preset(corners: Mapping[str, Mapping[int, np.ndarray]], *, name: str, author: str = "", licence: str = "",
-                velocity: int = 100, synth: Synth | None = None, decoder: str = "",
-                pitches: tuple[int, ...] = PITCHES) -> Preset:
-    """A preset of four instruments, in the corners' order, each the embeddings (float [125, 16]) of recorded pitches.
-
-    One scale a corner, its largest value / 127, so an int8 step is 0.4 % of it. Raises TetradError on bad embeddings.
-    """
-    quantized = []
-    for corner, embeddings in corners.items():
-        if not embeddings:
-            raise TetradError(f"corner {corner!r} has no recording")
-        for pitch, embedding in embeddings.items():
-            if np.shape(embedding) != (FRAMES, DIMENSIONS) or not np.isfinite(embedding).all():
-                raise TetradError(f"corner {corner!r}, pitch {pitch}: an embedding is [{FRAMES}, {DIMENSIONS}] "
-                                  f"numbers, not {list(np.shape(embedding))} or NaN: embed the recording again")
-        exact = at_pitches(embeddings, pitches)
-        scale = float(np.abs(exact).max()) / LEVELS or 1.0  # an instrument that is 0 throughout has no scale
-        quantized.append(Corner(corner, scale, np.rint(exact / scale).astype(np.int8)))
-    return Preset(name, author, licence, tuple(quantized), tuple(pitches), (velocity,), synth or Synth(), decoder)
+def nearest(stored: Sequence[int], wanted: float) -> int:
+    """The index of the nearest of ascending numbers, the lower one of two."""
+    return int(np.argmin(np.abs(np.array(stored) - wanted)))
 
 
 def make_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
-    from device.corner import embed_corners, named_source
+    from device.corner import embed_corners, make_preset, named_source, velocity_list
 
     parser.add_argument("--corner", action="append", required=True, type=named_source, metavar="NAME=PATH", help=(
         "given four times: top left, top right, bottom left, bottom right. PATH is a folder of recordings "
-        "<name>_<pitch>.wav, one recording, a folder or file of embeddings (.npy, from `tetrad embed`), "
+        "<name>_<pitch>.wav or <name>_<pitch>_v<velocity>.wav, one recording, a folder or file of embeddings (.npy, "
+        "from `tetrad embed`; they tell no vibrato, partials and decay), "
         "or an NSynth folder (PATH#INSTRUMENT where it has several)"))
     parser.add_argument("--out", required=True, type=Path, help="the preset to write, P.tetrad")
     parser.add_argument("--name", help="the preset's name; the file's unless given")
     parser.add_argument("--author", default="", help="who made it")
     parser.add_argument("--licence", default="", help="under which licence the sounds may be used")
-    parser.add_argument("--velocity", type=int, default=100, help="which velocity to take from an NSynth folder (100)")
+    parser.add_argument("--velocities", type=velocity_list, metavar="V,V", help=(
+        "the layers, at most 4, such as 50,100: of each the recordings of the nearest velocity; the softest and the "
+        "loudest that all corners have unless given, one layer where recordings tell none"))
     parser.add_argument("--encoder", type=Path, help="an encoder instead of the shipped one")
     parser.add_argument("--decoder", type=Path, help="the decoder that it is made for, instead of the shipped one")
     for entry in fields(Synth):
@@ -324,11 +394,11 @@ def make_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
         from device.encoder import Encoder
 
         decoder = Decoder(args.decoder).id
-        embeddings = embed_corners(sources, Encoder(args.encoder), args.velocity)
-        preset = make_preset(embeddings, name=args.name or args.out.stem, author=args.author, licence=args.licence,
-                             velocity=args.velocity, synth=synth, decoder=decoder)
+        velocities, notes = embed_corners(sources, Encoder(args.encoder), args.velocities)
+        preset = make_preset(notes, name=args.name or args.out.stem, author=args.author, licence=args.licence,
+                             velocities=velocities, synth=synth, decoder=decoder)
         preset.write(args.out)
-        taken = {f"{name} from": sorted(notes) for name, notes in embeddings.items()}  # pitches, found or named
+        taken = {f"{name} from": sorted(set().union(*layers)) for name, layers in notes.items()}  # pitches
         console.report(args, describe(preset, args.out) | taken)
     return run
 
@@ -343,8 +413,19 @@ def info_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
 
 
 def describe(preset: Preset, path: Path) -> dict[str, object]:
-    """What `preset info` prints."""
+    """What `preset info` prints. Vibrato is the mean of layers and pitches; lists are in the corners' order."""
+    moved = np.stack([corner.motion.reshape(-1, len(MOTION)) for corner in preset.corners])  # (4, L * P, 4)
+    vibrato = mix_motion(moved, np.full(moved.shape[1], 1 / moved.shape[1]))
     return {"file": str(path), "bytes": path.stat().st_size, "name": preset.name, "author": preset.author,
             "licence": preset.licence, "corners": [corner.name for corner in preset.corners],
-            "pitches": list(preset.pitches), "velocities": list(preset.velocities), **asdict(preset.synth),
-            "decoder": preset.decoder, "digest": preset.digest}
+            "vibrato_hz": [round(float(rate_hz), 1) for rate_hz in vibrato[:, 0]],
+            "vibrato_cents": [round(float(depth_cents), 1) for depth_cents in vibrato[:, 1]],
+            "inharmonic": [is_inharmonic(corner) for corner in preset.corners],
+            "pitches": list(preset.pitches), "layers": preset.layers, "velocities": list(preset.velocities),
+            **asdict(preset.synth), "decoder": preset.decoder, "digest": preset.digest}
+
+
+def is_inharmonic(corner: Corner) -> bool:
+    """Whether a low partial lies off its harmonic, at half of the pitches or more."""
+    off = np.abs(corner.partials[..., :LOW_PARTIALS].astype(np.int32)).max(axis=-1) * CENTS_STEP
+    return bool(np.median(off) > INHARMONIC_CENTS)

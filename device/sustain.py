@@ -37,6 +37,7 @@ RELEASE_DB = 2.0  # under the steady level, and not back again: the sound has be
 STEADY_DB_PER_S = 6.0  # what falls faster was struck or plucked
 SHORTEST_SAMPLES = SAMPLE_RATE_HZ // 8  # of steady sound, to go on with
 OVERLAP_SAMPLES = SAMPLE_RATE_HZ // 40
+FIT_SAMPLES = SAMPLE_RATE_HZ // 25  # either way: a cycle of the lowest pitch
 
 
 def loop_columns(pitch: float) -> int:
@@ -121,15 +122,13 @@ def held(note: np.ndarray) -> np.ndarray:
         return note
     first, last = steady
     missing, longest = HOLD_SAMPLES - last, last - first - OVERLAP_SAMPLES
-    period = missing // -(-missing // longest)
-    period += best_fit(note, first, last, period)
     sound = note[:last]
-    again = last - period
-    piece = note[again:last]
     up = np.linspace(0, 1, OVERLAP_SAMPLES, dtype=np.float32)
-    blended = (1 - up) * note[last - OVERLAP_SAMPLES : last] + up * note[again - OVERLAP_SAMPLES : again]
-    for _ in range(max(1, round(missing / period))):
-        sound = np.concatenate([sound[:-OVERLAP_SAMPLES], blended, piece])
+    while missing > FIT_SAMPLES:
+        again = best_fit(note, first, last, missing // -(-missing // longest))
+        blended = (1 - up) * note[last - OVERLAP_SAMPLES : last] + up * note[again - OVERLAP_SAMPLES : again]
+        sound = np.concatenate([sound[:-OVERLAP_SAMPLES], blended, note[again:last]])
+        missing -= last - again
     return np.concatenate([sound, note[last:], np.zeros(len(note), np.float32)])[: len(note)]
 
 
@@ -149,11 +148,9 @@ def steady_part(sound: np.ndarray) -> tuple[int, int] | None:
 
 
 def best_fit(note: np.ndarray, first: int, last: int, period: int) -> int:
-    """By how many samples a period is changed, at most a cycle of 20 Hz, for the wave to go on most smoothly."""
-    tail = note[last - OVERLAP_SAMPLES : last]
-    reach = SAMPLE_RATE_HZ // 20
-    starts = np.arange(max(first, last - period - OVERLAP_SAMPLES - reach),
-                       min(last - 2 * OVERLAP_SAMPLES, last - period - OVERLAP_SAMPLES + reach) + 1)
+    """The sample from which a note sounds again most smoothly when it has come to `last`: about a period before it."""
+    wanted = last - period - OVERLAP_SAMPLES
+    starts = np.arange(max(first, wanted - FIT_SAMPLES), min(last - 2 * OVERLAP_SAMPLES, wanted + FIT_SAMPLES) + 1)
     windows = np.lib.stride_tricks.sliding_window_view(note, OVERLAP_SAMPLES)[starts]
-    fit = windows @ tail / np.sqrt(np.sum(windows**2, axis=1) + 1e-9)
-    return int(last - period - OVERLAP_SAMPLES - starts[np.argmax(fit)])
+    fit = windows @ note[last - OVERLAP_SAMPLES : last] / np.sqrt(np.sum(windows**2, axis=1) + 1e-9)
+    return int(starts[np.argmax(fit)]) + OVERLAP_SAMPLES

@@ -8,7 +8,16 @@ import pytest
 import soundfile
 
 from device import corner
-from device.corner import Source, bracketing, embed_corners, named_source, recordings
+from device.corner import (
+    Source,
+    bracketing,
+    common_layers,
+    embed_corners,
+    named_source,
+    of_velocity,
+    recordings,
+    velocity_list,
+)
 from device.errors import TetradError
 from device.preset import FRAMES, Preset, make_command
 
@@ -30,10 +39,17 @@ class LevelEncoder:
         return embedding
 
 
-def write_tone(path, pitch: int, seconds: float = 1.0) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def tone(pitch: int, seconds: float = 1.0, *, ratios=(1,), vibrato_cents: float = 0.0, fall_db_per_s: float = 0.0):
     time_s = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
-    soundfile.write(path, 0.5 * np.sin(2 * np.pi * 440 * 2 ** ((pitch - 69) / 12) * time_s), RATE_HZ)
+    hz = 440 * 2 ** ((pitch - 69 + vibrato_cents / 100 * np.sin(2 * np.pi * 5.5 * time_s)) / 12)
+    turns = np.cumsum(hz) / RATE_HZ
+    level = 10 ** (-fall_db_per_s * time_s / 20) * np.minimum(1, (seconds - time_s) / 0.02)
+    return 0.5 * level * sum(np.sin(2 * np.pi * ratio * turns) for ratio in ratios) / len(ratios)
+
+
+def write_tone(path, pitch: int, seconds: float = 1.0, **more) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, tone(pitch, seconds, **more), RATE_HZ)
 
 
 def write_nsynth(folder, notes) -> None:
@@ -52,33 +68,73 @@ def test_a_folders_recordings_are_found_by_name_or_sound(tmp_path):
     write_tone(tmp_path / "take_2.wav", 67)
     (tmp_path / "README.txt").write_text("not a recording")
     (tmp_path / "._flute_61.wav").write_bytes(b"what a Mac leaves")
-    found = recordings(Source(tmp_path), 100)
-    names = {pitch: path.name for pitch, path in found.items()}
+    found = recordings(Source(tmp_path))
+    names = {pitch: path.name for pitch, of_pitch in found.items() for velocity, path in of_pitch.items()
+             if velocity is None}
     assert names == {60: "flute_60.wav", 72: "flute_C5.flac", 67: "take_2.wav"}
+
+
+def test_velocities_are_in_the_names(tmp_path):
+    names = ("flute_60_v50.wav", "flute_60_v100.wav", "flute_C5_v7.wav", "flute_61_v128.wav", "flute_63_v0.wav",
+             "flute_acoustic_002-069-025.wav")
+    pitches = (60, 60, 72, 61, 63, 69)
+    for name, pitch in zip(names, pitches, strict=True):
+        write_tone(tmp_path / name, pitch)
+    found = recordings(Source(tmp_path))
+    told = {path.name: (pitch, velocity) for pitch, of_pitch in found.items() for velocity, path in of_pitch.items()}
+    assert told == dict(zip(names, zip(pitches, (50, 100, 7, None, None, 25), strict=True), strict=True))
 
 
 def test_one_recording_is_a_corner(tmp_path):
     write_tone(tmp_path / "flute_F#3.wav", 54)
     name, source = named_source(f"flute={tmp_path}/flute_F#3.wav")
     assert name == "flute"
-    assert recordings(source, 100) == {54: tmp_path / "flute_F#3.wav"}
+    assert recordings(source) == {54: {None: tmp_path / "flute_F#3.wav"}}
 
 
-def test_of_an_nsynth_folder_the_nearest_velocity_of_the_chosen_instrument_is_taken(tmp_path):
+def test_of_an_nsynth_folder_the_chosen_instruments_recordings_are_found(tmp_path):
     write_nsynth(tmp_path, [("flute_a_002", 60, 25), ("flute_a_002", 60, 75), ("flute_a_002", 60, 127),
                             ("flute_a_002", 64, 50), ("bass_s_068", 60, 100)])
     _, source = named_source(f"flute={tmp_path}#flute_a_002")
-    assert [path.stem for path in recordings(source, 100).values()] == ["flute_a_002-060-075", "flute_a_002-064-050"]
-    assert recordings(source, 120)[60].stem == "flute_a_002-060-127"
+    found = recordings(source)
+    assert {pitch: list(of_pitch) for pitch, of_pitch in found.items()} == {60: [25, 75, 127], 64: [50]}
+    assert found[60][75] == tmp_path / "audio" / "flute_a_002-060-075.wav"
     with pytest.raises(TetradError, match=r"2 instruments.*#bass_s_068"):
-        recordings(Source(tmp_path), 100)
+        recordings(Source(tmp_path))
     with pytest.raises(TetradError, match=r"no instrument oboe.*bass_s_068, flute_a_002"):
-        recordings(Source(tmp_path, "oboe"), 100)
+        recordings(Source(tmp_path, "oboe"))
+
+
+def test_the_recording_of_the_nearest_velocity_is_taken():
+    of_pitch = {25: "p", 75: "mf", 127: "ff"}
+    assert [of_velocity(of_pitch, velocity) for velocity in (1, 50, 51, 101, 102, 127)] == [
+        "p", "p", "mf", "mf", "ff", "ff"]
+    assert of_velocity({None: "any"}, 50) == "any"
+
+
+def test_layers_are_the_softest_and_loudest_that_all_corners_have():
+    def corner(*velocities):
+        return {60: dict.fromkeys(velocities[:2], "a"), 64: dict.fromkeys(velocities[2:], "a")}
+
+    full = corner(25, 50, 75, 100, 127)
+    assert common_layers([full, full]) == (25, 127)
+    assert common_layers([full, corner(50, 75, 100), corner(100, 50)]) == (50, 100)
+    assert common_layers([full, corner(50, 60)]) == (50,)
+    assert common_layers([full, corner(30, 60)]) == (100,)
+    assert common_layers([full, corner(None)]) == common_layers([corner(None), corner(None)]) == (100,)
+
+
+@pytest.mark.parametrize("argument", ["", "0", "128", "100,50", "50,50", "1,2,3,4,5", "a", "50,", "50.5", "-1"])
+def test_velocities_are_one_to_four_ascending_numbers(argument):
+    assert velocity_list("50,100") == (50, 100)
+    assert velocity_list("1,2,3,127") == (1, 2, 3, 127)
+    with pytest.raises(argparse.ArgumentTypeError, match="ascending MIDI velocities"):
+        velocity_list(argument)
 
 
 def test_an_nsynth_folder_of_one_instrument_needs_no_choice(tmp_path):
     write_nsynth(tmp_path, [("organ_electronic_001", 60, 100), ("organ_electronic_001", 62, 100)])
-    assert sorted(recordings(Source(tmp_path), 100)) == [60, 62]
+    assert sorted(recordings(Source(tmp_path))) == [60, 62]
 
 
 @pytest.mark.parametrize("examples", [
@@ -87,7 +143,7 @@ def test_an_nsynth_folder_of_one_instrument_needs_no_choice(tmp_path):
 def test_an_nsynth_folder_that_is_none_is_refused(tmp_path, examples):
     (tmp_path / "examples.json").write_text(examples)
     with pytest.raises(TetradError, match=str(tmp_path)):
-        recordings(Source(tmp_path), 100)
+        recordings(Source(tmp_path))
 
 
 def test_corners_without_recordings_are_refused_by_name(tmp_path):
@@ -95,16 +151,22 @@ def test_corners_without_recordings_are_refused_by_name(tmp_path):
     for path, word in ((tmp_path / "empty", "no recordings"), (tmp_path / "none", "not there"),
                        (tmp_path / "none_60.wav", "not there")):
         with pytest.raises(TetradError, match=f"{path.name}.*{word}"):
-            recordings(Source(path), 100)
+            recordings(Source(path))
     with pytest.raises(TetradError, match="no NSynth folder"):
-        recordings(Source(tmp_path / "empty", "flute"), 100)
+        recordings(Source(tmp_path / "empty", "flute"))
 
 
 def test_two_recordings_of_a_pitch_are_refused_by_both_names(tmp_path):
     write_tone(tmp_path / "flute_60.wav", 60)
     write_tone(tmp_path / "flute_C4.wav", 60)
     with pytest.raises(TetradError, match=r"flute_60\.wav and .*flute_C4\.wav"):
-        recordings(Source(tmp_path), 100)
+        recordings(Source(tmp_path))
+    (tmp_path / "flute_60.wav").rename(tmp_path / "flute_60_v50.wav")
+    with pytest.raises(TetradError, match=r"flute_60_v50\.wav and .*flute_C4\.wav"):
+        recordings(Source(tmp_path))
+    (tmp_path / "flute_C4.wav").rename(tmp_path / "flute_C4_v050.wav")
+    with pytest.raises(TetradError, match=r"flute_60_v50\.wav and .*flute_C4_v050\.wav"):
+        recordings(Source(tmp_path))
 
 
 def test_only_recordings_that_the_presets_pitches_need_are_embedded():
@@ -120,8 +182,56 @@ def test_embeddings_are_taken_as_they_are(tmp_path):
     embedding = np.random.default_rng(0).normal(size=(FRAMES, 16)).astype(np.float32)
     np.save(tmp_path / "flute_60.npy", embedding)
     encoder = LevelEncoder()
-    np.testing.assert_array_equal(embed_corners({"flute": Source(tmp_path)}, encoder, 100)["flute"][60], embedding)
+    velocities, notes = embed_corners({"flute": Source(tmp_path)}, encoder)
+    assert velocities == (100,)
+    note = notes["flute"][0][60]
+    np.testing.assert_array_equal(note.embedding, embedding)
+    assert not note.partials_cents.any()
+    assert not note.motion.any()
     assert encoder.notes == 0
+
+
+def test_what_is_heard_in_a_recording_is_in_the_note(tmp_path):
+    write_tone(tmp_path / "violin_69.wav", 69, 3.2, ratios=(1, 2, 3), vibrato_cents=20)
+    write_tone(tmp_path / "bar_69.wav", 69, 4, ratios=(1, 2.756), fall_db_per_s=12)
+    write_tone(tmp_path / "organ_69.wav", 69, 3.2, ratios=(1, 2, 3))
+    _, notes = embed_corners({name: Source(tmp_path / f"{name}_69.wav") for name in ("violin", "bar", "organ")},
+                             LevelEncoder())
+    violin, bar, organ = (layers[0][69] for layers in notes.values())
+    np.testing.assert_allclose(violin.motion[:2], (5.5, 20), rtol=0.1)
+    assert bar.motion[3] == pytest.approx(12, abs=0.5)
+    ratios = np.arange(1, 101) * 2 ** (bar.partials_cents / 1200)
+    assert np.min(np.abs(ratios - 2.756)) < 0.01
+    assert np.abs(organ.partials_cents[:10]).max() < 2
+    np.testing.assert_allclose(organ.motion, 0, atol=0.5)
+
+
+def test_a_short_recording_is_embedded_as_if_it_were_held(tmp_path):
+    write_tone(tmp_path / "flute_60.wav", 60, 0.8)
+    write_tone(tmp_path / "pluck_60.wav", 60, 0.8, fall_db_per_s=40)
+    _, notes = embed_corners({name: Source(tmp_path / f"{name}_60.wav") for name in ("flute", "pluck")},
+                             LevelEncoder())
+    flute, pluck = (layers[0][60] for layers in notes.values())
+    np.testing.assert_allclose(flute.embedding[2:92, 0], np.median(flute.embedding[:92, 0]), rtol=0.1)
+    assert flute.motion[3] < 1
+    assert not flute.embedding[97:, 0].any()
+    assert not pluck.embedding[30:, 0].any()
+    assert pluck.motion[3] > 30
+
+
+def test_a_recording_that_serves_two_layers_is_embedded_once(tmp_path):
+    write_nsynth(tmp_path / "notes", [("flute_a_002", 60, 50), ("flute_a_002", 60, 100), ("flute_a_002", 70, 50)])
+    write_tone(tmp_path / "organ_60.wav", 60)
+    encoder = LevelEncoder()
+    sources = {"flute": Source(tmp_path / "notes"), "organ": Source(tmp_path / "organ_60.wav")}
+    velocities, notes = embed_corners(sources, encoder, (40, 90, 127))
+    assert velocities == (40, 90, 127)
+    assert encoder.notes == 4
+    soft, loud, louder = notes["flute"]
+    assert soft[60] is not loud[60]
+    assert loud[60] is louder[60]
+    assert soft[70] is loud[70]
+    assert notes["organ"][0][60] is notes["organ"][2][60]
 
 
 @pytest.mark.parametrize("array", [
@@ -139,7 +249,7 @@ def test_embeddings_that_are_none_are_refused_by_name(tmp_path, array):
 def test_an_embedding_without_a_pitch_in_its_name_is_refused(tmp_path):
     np.save(tmp_path / "flute.npy", np.zeros((FRAMES, 16)))
     with pytest.raises(TetradError, match=r"flute\.npy has no pitch in its name"):
-        recordings(Source(tmp_path), 100)
+        recordings(Source(tmp_path))
 
 
 @pytest.mark.parametrize("argument", ["flute", "=path", "flute=", ""])
@@ -175,6 +285,7 @@ def test_the_command_makes_a_preset_of_folders_files_notes_and_embeddings(tmp_pa
          "--author", "A. Maker", "--release-ms", 400, "--json")
     assert json.loads(capsys.readouterr().out)["name"] == "four"
     preset = Preset.read(out)
+    assert preset.velocities == (100,)
     assert [entry.name for entry in preset.corners] == ["flute", "organ", "bass", "bell"]
     assert (preset.name, preset.author, preset.decoder) == ("four", "A. Maker", "decoder-7")
     assert preset.synth.release_ms == 400
@@ -183,6 +294,33 @@ def test_the_command_makes_a_preset_of_folders_files_notes_and_embeddings(tmp_pa
     assert crossings[0] == crossings[1] < crossings[2] < crossings[3] == crossings[4]
     assert crossings[3] / crossings[1] == pytest.approx(2, rel=0.15)
     np.testing.assert_allclose(preset.embedding(1, 1, 30), 1, atol=1e-6)
+
+
+def test_the_command_makes_a_layer_of_each_velocity(tmp_path, make, capsys):
+    write_nsynth(tmp_path / "notes", [("flute_a_002", 60, velocity) for velocity in (25, 50, 100)])
+    for velocity, level in ((25, 0), (50, 0.2), (100, 0)):  # overtones: the encoder hears zero crossings
+        soundfile.write(tmp_path / "notes" / "audio" / f"flute_a_002-060-{velocity:03d}.wav",
+                        tone(60, 3.5) + level * tone(100, 3.5), RATE_HZ)
+    words = [word for name in "abcd" for word in ("--corner", f"{name}={tmp_path}/notes")]
+    make(*words, "--out", tmp_path / "p.tetrad", "--json")
+    told = json.loads(capsys.readouterr().out)
+    assert told["velocities"] == [25, 100]
+    assert told["a from"] == [60]
+    make(*words, "--out", tmp_path / "p.tetrad", "--velocities", "50,100,127")
+    preset = Preset.read(tmp_path / "p.tetrad")
+    assert preset.velocities == (50, 100, 127)
+    soft, loud = (preset.embedding(0, 0, 60, velocity)[50, 1] for velocity in (50, 100))
+    assert soft > 1.2 * loud
+    np.testing.assert_array_equal(preset.corners[0].values[1], preset.corners[0].values[2])
+    first = (tmp_path / "p.tetrad").read_bytes()
+    make(*words, "--out", tmp_path / "p.tetrad", "--velocities", "50,100,127")
+    assert (tmp_path / "p.tetrad").read_bytes() == first
+
+
+def test_wrong_velocities_are_bad_use(tmp_path, make):
+    with pytest.raises(SystemExit) as caught:
+        make("--corner", "a=b", "--velocities", "100,50", "--out", tmp_path / "p.tetrad")
+    assert caught.value.code == 2
 
 
 @pytest.mark.parametrize("names", ["abc", "abcde", "abca"])
