@@ -3,7 +3,7 @@
 import math
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +28,8 @@ class Decoder:
 
     def __init__(self, path: Path | None = None) -> None:
         rows = (1, conditioning.ROWS, conditioning.COLUMNS)
-        self._model = litert.Model(path or FACTORY_DECODER, (*rows, conditioning.CHANNELS), (*rows, synth.CONTROLS))
+        outputs = synth.FRAMES_A_COLUMN * synth.CONTROLS
+        self._model = litert.Model(path or FACTORY_DECODER, (*rows, conditioning.CHANNELS), (*rows, outputs))
         if not self._model.is_quantized:
             raise TetradError(f"{self._model.path}: not int8; make it with `tetrad quantize`")
         self.path, self.id = self._model.path, self._model.id
@@ -38,21 +39,30 @@ class Decoder:
     def __reduce__(self) -> tuple[type["Decoder"], tuple[Path]]:
         return Decoder, (self.path,)  # an interpreter cannot cross to another process, its file can
 
-    def levels(self, embedding: np.ndarray, pitch: synth.Pitch) -> np.ndarray:
-        """Embedding [frames, 16] -> levels float32 [8 frames, CONTROLS] of harmonics and bands."""
-        track = conditioning.channels(embedding, pitch)
-        tensors = self._model.quantize(conditioning.to_tensors(track))
-        controls = np.concatenate([self._model.run(t[None]).copy() for t in tensors])
-        return self._levels[conditioning.from_tensors(controls, len(track)).view(np.uint8)]
+    def levels(self, tracks: Sequence[np.ndarray], pitch: synth.Pitch) -> list[np.ndarray]:
+        """Tracks [columns, 16] each -> levels float32 [4 columns, CONTROLS] each, of partials and bands."""
+        pitches = pitch if np.ndim(pitch) == 0 else np.repeat(pitch, conditioning.COLUMNS_A_FRAME)
+        inputs = self._model.quantize(conditioning.to_tensors([conditioning.channels(t, pitches) for t in tracks]))
+        controls = np.concatenate([self._model.run(tensor[None]).copy() for tensor in inputs])
+        return [self._levels[found.view(np.uint8)].reshape(-1, synth.CONTROLS)
+                for found in conditioning.from_tensors(controls, [len(track) for track in tracks])]
 
-    def decode(self, embeddings: np.ndarray, pitch: synth.Pitch) -> np.ndarray:
+    def decode_columns(self, tracks: np.ndarray, pitch: synth.Pitch, excitation: synth.Excitation | None = None,
+                       cycle_samples: int = 0, loop_start: int = 0) -> np.ndarray:
+        """Tracks float32 [notes, columns, 16], embeddings at the decoder's rate (`conditioning.columns`) -> audio
+        float32 [notes, 256 columns], 16 kHz, as loud as it comes. See `synth.synthesize` for the rest."""
+        levels = np.stack(self.levels(list(tracks), pitch))
+        return synth.synthesize(levels, pitch, excitation, cycle_samples, loop_start)
+
+    def decode(self, embeddings: np.ndarray, pitch: synth.Pitch, excitation: synth.Excitation | None = None,
+               ) -> np.ndarray:
         """Embeddings float32 [notes, frames, 16] at one MIDI pitch, or one track of pitches [frames] -> audio float32
         [notes, 512 frames], 16 kHz.
 
         Every note was learned at peak NOTE_PEAK, so a note is brought to it: far from the pitches that an embedding
         was made from, levels wander by as much as 20 dB.
         """
-        audio = synth.synthesize(np.stack([self.levels(e, pitch) for e in embeddings]), pitch)
+        audio = self.decode_columns(conditioning.columns(embeddings), pitch, excitation)
         peaks = np.abs(audio).max(axis=1, keepdims=True)
         return audio * np.minimum(NOTE_PEAK / np.maximum(peaks, 1e-6), MAX_GAIN).astype(np.float32)
 

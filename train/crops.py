@@ -12,17 +12,19 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from device.analysis import Tone, analyse
 from device.errors import TetradError
 from device.preset import HOP_SAMPLES, NOTE_SAMPLES
 from device.recording import NOTE_PEAK
-from device.spectrum import STEP_SAMPLES, log_spectrum
+from device.spectrum import EDGE_SAMPLES, STEP_SAMPLES, log_spectrum
 from train import mulaw
 from train.indexed import IndexedTfrecord
 from train.notes import Jsonwav, Note
 from train.wavenet import Config
 
-MARGIN_FRAMES = 4  # embedding frames of context on either side of a crop: what the student's filters reach over
+MARGIN_FRAMES = 8  # embedding frames of context on either side of a crop: what the student's filters reach over
 ONSET_SHARE = 0.25  # of the crops begin with the note: most of what is heard of an instrument is there
+TEST_INSTRUMENTS = "test-instruments.txt"  # `tetrad notes render` writes it
 HELD_BACK = 33  # a note in so many is never trained on
 
 
@@ -31,12 +33,19 @@ def is_held_back(note_str: str) -> bool:
     return zlib.crc32(note_str.encode()) % HELD_BACK == 0
 
 
+def test_instruments(path: Path) -> frozenset[str]:
+    """The instruments that no training may hear, as the list in a folder of notes says; none where there is no list."""
+    listed = path / TEST_INSTRUMENTS
+    return frozenset(listed.read_text().split()) if listed.is_file() else frozenset()
+
+
 @dataclass(frozen=True)
 class Crop:
     note: Note
     start: int  # first sample, a multiple of HOP_SAMPLES
     audio: np.ndarray  # (T,) float32, its note at peak NOTE_PEAK
-    spectrum: np.ndarray  # (T / 128 + margins, BINS)
+    spectrum: np.ndarray  # (T / 256 + margins, BINS)
+    recorded: bool = True  # or played by the teacher
 
 
 # What the dataset's splits are called: an archive as it is named and as it unpacks, and a TFRecord.
@@ -66,9 +75,12 @@ class Notes:
 
     def __init__(self, path: Path) -> None:
         self.source = open_source(Path(path))
-        self.notes = [note for note in self.source.notes if not is_held_back(note.note_str)]
+        unseen = test_instruments(self.source.path)
+        self.notes = [note for note in self.source.notes
+                      if not is_held_back(note.note_str) and note.instrument_str not in unseen]
         if not self.notes:
             raise TetradError(f"{path}: its few notes are all held back from training; give more of them")
+        self._tones: dict[str, Tone] = {}  # 1 KB each
 
     @functools.cached_property
     def _index(self) -> dict[tuple[str, int, int], int]:
@@ -86,6 +98,13 @@ class Notes:
         """(NOTE_SAMPLES,) float32 at peak NOTE_PEAK."""
         audio = self.source.audio(note.note_str)
         return (audio * (NOTE_PEAK / max(float(np.abs(audio).max()), 1e-4))).astype(np.float32)
+
+    def tone(self, note: Note) -> Tone:
+        """Where its partials and its pitch lie; measured once."""
+        found = self._tones.get(note.note_str)
+        if found is None:
+            found = self._tones[note.note_str] = analyse(self.audio(note), note.pitch)
+        return found
 
     def alike(self) -> list[list[int]]:
         """Indices of the notes of one pitch and velocity, a list each: an instrument is in it once."""
@@ -115,11 +134,10 @@ class Notes:
 
 def spectrum_of(audio: np.ndarray, start: int, samples: int) -> np.ndarray:
     """Spectrum frames of audio[start:start + samples] and MARGIN_FRAMES embedding frames of what lies around it."""
-    edge = 4 * STEP_SAMPLES  # the window's reach, cut off again
-    margin = MARGIN_FRAMES * HOP_SAMPLES + edge
+    margin = MARGIN_FRAMES * HOP_SAMPLES + EDGE_SAMPLES
     padded = np.pad(audio, margin)
     frames = log_spectrum(padded[start : start + samples + 2 * margin])
-    return frames[edge // STEP_SAMPLES : -(edge // STEP_SAMPLES)]
+    return frames[EDGE_SAMPLES // STEP_SAMPLES : -(EDGE_SAMPLES // STEP_SAMPLES)]
 
 
 def encoder_frames(config: Config, audio: np.ndarray) -> np.ndarray:

@@ -1,8 +1,9 @@
-"""Distilling the student: from the teacher's embeddings to recordings, and to the teacher's own samples between them.
+"""Distilling the student: from the teacher's encoder to recordings, and to the teacher's own samples between them.
 
-One encoder serves both. While the student learns, its loss and the teacher's cross-entropy train the encoder together
-(`--encoder tuned`), so that one embedding goes on driving both decoders; `--encoder frozen` leaves encoder and teacher
-as they were.
+The student and the encoder learn together from recordings (`--encoder tuned`): the embedding that results drives the
+student best, and a teacher is then taught to play it (`tetrad train autoencoder --encoder`). With that teacher and the
+encoder as it is (`--encoder frozen`), a student goes on from where it stood (`--student`), and learns from the
+teacher's samples too.
 """
 
 import dataclasses
@@ -18,21 +19,24 @@ from keras import ops
 from device import conditioning, console, files, synth
 from device.errors import TetradError
 from device.preset import HOP_SAMPLES, NOTE_SAMPLES, SAMPLE_RATE_HZ
-from device.spectrum import STEP_SAMPLES
+from device.spectrum import STEP_SAMPLES, log_spectrum
 from train import mulaw
 from train.autoencoder import config_of, load_autoencoder
-from train.config import config_from
+from train.config import CHOICES, config_from
 from train.crops import MARGIN_FRAMES, Batches, Crop, Notes, encoder_frames, spectrum_of
+from train.devices import precision
 from train.notes import Note
-from train.run import fit, keep_to_notes, load_weights, open_run, read_config
+from train.run import STATE, fit, keep_to_notes, load_weights, open_run, read_config
 from train.sampler import generate
 from train.student import StudentConfig, build_student, spectral_loss, synthesize
-from train.wavenet import Config, WaveNetAutoencoder, cross_entropy
+from train.wavenet import Config, WaveNetAutoencoder
 
 KIND = "student"
 RMS_NOTES = 64  # from which the embedding's units are taken: RMS 1 each, so that int8 serves all of them alike
 CALIBRATION_NOTES = 32  # of which `tetrad quantize` sees the activations
-EDGE = MARGIN_FRAMES * conditioning.CONTROL_FRAMES
+PAIRED = 4  # of so many crops one at most has its embedding from two spectra, on average
+MARGIN_COLUMNS = MARGIN_FRAMES * conditioning.COLUMNS_A_FRAME
+STILL = np.zeros(NOTE_SAMPLES // synth.FRAME_SAMPLES, np.float32)  # the pitch's track of what keeps its pitch
 
 
 @dataclass(frozen=True)
@@ -42,22 +46,19 @@ class DistilConfig:
     autoencoder: Config
     student: StudentConfig = dataclasses.field(default_factory=StudentConfig)
     encoder: str = "tuned"  # or "frozen"
-    crop_samples: int = 8192
+    crop_samples: int = 12_288
     batch: int = 8
-    teacher_notes: int = 128  # that the teacher plays at embeddings half-way between two instruments
+    teacher_notes: int = 0  # that the teacher plays at embeddings half-way between two instruments
     teacher_samples: int = 2 * SAMPLE_RATE_HZ
     teacher_temperature: float = 0.7  # of its draws: under 1 it hisses less
-    teacher_from: float = 0.7  # of the steps are done before it plays, for it is learning too
     teacher_share: float = 0.125  # of the crops that are teacher's samples
-    teacher_crops: int = 2  # recordings a batch on which the teacher goes on learning; none where the encoder is frozen
-    teacher_crop_samples: int = 3072
-    teacher_weight: float = 0.3  # of its cross-entropy beside the student's loss
     jitter: float = 0.04  # RMS of noise on the embedding, as int8 brings: 4 / 127 a step
     embedding_reach: float = 4.0  # beyond which an embedding is pulled back, for int8 has to span it
     neighbour_share: float = 0.15  # of the crops whose embedding comes from the same instrument's next pitches
-    learning_rates: tuple[tuple[int, float], ...] = ((0, 1e-3), (6000, 3e-4), (8500, 1e-4))
-    average_decay: float = 0.998
-    steps: int = 10_000
+    learning_rates: tuple[tuple[int, float], ...] = ((0, 1e-3), (20_000, 3e-4), (30_000, 1e-4))
+    average_decay: float = 0.999
+    steps: int = 36_000
+    precision: str = "float32"  # Keras' dtype policy in training; weights are float32 in each
 
 
 @dataclass(frozen=True)
@@ -121,45 +122,54 @@ class StudentCrops:
         pair: list[Note] = [self.notes.notes[i] for i in teacher.pairs[m]]
         audio = mulaw.decode(teacher.codes[m, start : start + samples])
         spectra = [spectrum_of(self.notes.audio(note), start, samples) for note in pair]
-        return Crop(pair[0], start, audio, spectra[0]), spectra
+        return Crop(pair[0], start, audio, spectra[0], recorded=False), spectra
 
     def batch(self, random: np.random.Generator) -> dict[str, np.ndarray]:
         config = self.config
         drawn: list[tuple[Crop, list[np.ndarray]]] = []
         for i in range(config.batch):
-            taught = i >= config.teacher_crops and len(self.teacher_notes.codes) > 0
-            share = config.teacher_share * config.batch / max(1, config.batch - config.teacher_crops)
-            crop, spectra = self.between(random) if taught and random.random() < share else self.recording(random)
-            if sum(len(s) for _, s in drawn) + len(spectra) > i + 1 + config.batch // 2:
+            taught = len(self.teacher_notes.codes) > 0 and random.random() < config.teacher_share
+            crop, spectra = self.between(random) if taught else self.recording(random)
+            if sum(len(s) for _, s in drawn) + len(spectra) > i + 1 + config.batch // PAIRED:
                 crop, spectra = self.alone(random)  # no place for another pair
             drawn.append((crop, spectra))
-        return student_inputs(config, drawn, random)
+        return self.inputs(drawn, random)
 
+    def inputs(self, drawn: list[tuple[Crop, list[np.ndarray]]], random: np.random.Generator) -> dict[str, np.ndarray]:
+        config, crops = self.config, [crop for crop, _ in drawn]
+        first = np.array([crop.start // synth.COLUMN_SAMPLES - MARGIN_COLUMNS for crop in crops])
+        at = first[:, None] + np.arange(config.crop_samples // synth.COLUMN_SAMPLES + 2 * MARGIN_COLUMNS)
+        noise = random.standard_normal((len(crops), config.crop_samples), np.float32) * synth.NOISE_RMS
+        shaped = np.stack([synth.noise_spectra(n) for n in noise])  # (B, F + 1, BANDS)
+        heard = [spectrum for _, spectra in drawn for spectrum in spectra]
+        spare = config.batch + config.batch // PAIRED - len(heard)  # the number is fixed, as graphs want it
+        starts, steps, ratios = zip(*(self.partials(crop) for crop in crops), strict=True)
+        return {
+            "spectra": np.stack(heard + [np.zeros_like(heard[0])] * spare),
+            "mix": np.pad(mixing([len(s) for _, s in drawn]), [(0, 0), (0, spare)]),
+            "hats": np.stack([conditioning.hats(crop.note.pitch) for crop in crops]),
+            "inside": ((at >= 0) & (at < NOTE_SAMPLES // synth.COLUMN_SAMPLES)).astype(np.float32),
+            "starts": np.stack(starts), "steps": np.stack(steps), "ratios": np.stack(ratios),
+            "audible": np.stack([r * s.max() * SAMPLE_RATE_HZ < synth.HIGHEST_HZ
+                                 for r, s in zip(ratios, steps, strict=True)]).astype(np.float32),
+            "noise_real": shaped.real, "noise_imag": shaped.imag,
+            "jitter": config.jitter * random.standard_normal((len(crops), spectra_frames(config), 16), np.float32),
+            "audio": np.stack([crop.audio for crop in crops]),
+        }
 
-def student_inputs(config: DistilConfig, drawn: list[tuple[Crop, list[np.ndarray]]], random: np.random.Generator,
-                   ) -> dict[str, np.ndarray]:
-    crops = [crop for crop, _ in drawn]
-    pitches = [crop.note.pitch for crop in crops]
-    frames = config.crop_samples // synth.FRAME_SAMPLES + 2 * EDGE  # control frames, margins included
-    first = np.array([crop.start // synth.FRAME_SAMPLES - EDGE for crop in crops])
-    at = first[:, None] + np.arange(frames)
-    noise = random.standard_normal((len(crops), config.crop_samples), np.float32) * synth.NOISE_RMS
-    shaped = np.stack([synth.noise_spectra(n) for n in noise])  # (B, F + 1, BANDS)
-    heard = [spectrum for _, spectra in drawn for spectrum in spectra]
-    spare = config.batch + config.batch // 2 - len(heard)  # the number is fixed, as graphs want it
-    codes = mulaw.encode(np.stack([c.audio[: config.teacher_crop_samples] for c in crops[: config.teacher_crops]]))
-    return {
-        "spectra": np.stack(heard + [np.zeros_like(heard[0])] * spare),
-        "mix": np.pad(mixing([len(s) for _, s in drawn]), [(0, 0), (0, spare)]),
-        "hats": np.stack([conditioning.hats(p) for p in pitches]),
-        "inside": ((at >= 0) & (at < NOTE_SAMPLES // synth.FRAME_SAMPLES)).astype(np.float32),
-        "turns": np.stack([synth.turns(c.note.pitch, c.start, config.crop_samples) for c in crops]),
-        "audible": np.stack([synth.audible(p) for p in pitches]),
-        "noise_real": shaped.real, "noise_imag": shaped.imag,
-        "jitter": config.jitter * random.standard_normal((len(crops), spectra_frames(config), 16), np.float32),
-        "audio": np.stack([crop.audio for crop in crops]),
-        "codes": codes.astype(np.int32), "pitch": np.array(pitches[: config.teacher_crops], np.int32),
-    }
+    def partials(self, crop: Crop) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of a crop, with its recording's own pitch: each partial's turns at the start of a frame float32 [F, PARTIALS],
+        the fundamental's turns a sample float32 [F], and the partials' ratios to it float32 [PARTIALS]."""
+        cents, track = synth.NUMBERS * 0, STILL
+        if crop.recorded:
+            tone = self.notes.tone(crop.note)
+            cents, track = tone.partials_cents, tone.track_cents
+        steps = synth.pitch_to_hz(crop.note.pitch) / SAMPLE_RATE_HZ * 2.0 ** (track.astype(np.float64) / 1200)
+        turned = np.concatenate([[0.0], np.cumsum(steps * synth.FRAME_SAMPLES)[:-1]])
+        frames = slice(crop.start // synth.FRAME_SAMPLES, (crop.start + len(crop.audio)) // synth.FRAME_SAMPLES)
+        ratios = synth.ratios(cents)
+        starts = np.mod(np.outer(turned[frames], ratios) + synth.PHASES_TURNS, 1.0)
+        return starts.astype(np.float32), steps[frames].astype(np.float32), ratios.astype(np.float32)
 
 
 def spectra_frames(config: DistilConfig) -> int:
@@ -177,82 +187,89 @@ def mixing(counts: list[int]) -> np.ndarray:
 
 
 class StudentTrainer(keras.Model):
-    """Its output is its loss, (B,): the student's on every crop, the teacher's cross-entropy on the first few."""
+    """Its output is its loss, (B,)."""
 
-    def __init__(self, autoencoder: WaveNetAutoencoder, student: keras.Model, config: DistilConfig) -> None:
+    def __init__(self, encoder: keras.Model, student: keras.Model, config: DistilConfig) -> None:
         super().__init__()
-        self.autoencoder, self.config = autoencoder, config
-        self.encoder, self.student = autoencoder.encoder, student
-        self.tuned = config.encoder == "tuned" and config.teacher_crops > 0
-        if self.tuned:
-            self.decoder = autoencoder.decoder
-        else:
-            self.encoder.trainable = False
+        self.config, self.encoder, self.student = config, encoder, student
+        self.encoder.trainable = config.encoder == "tuned"
         self.upsampling = conditioning.upsampling(spectra_frames(config))
 
-    def call(self, inputs: dict[str, keras.KerasTensor]) -> keras.KerasTensor:
-        each = self.encoder(inputs["spectra"])  # (spectra, frames, 16)
+    def call(self, inputs: dict[str, keras.KerasTensor], training: bool = False) -> keras.KerasTensor:
+        each = ops.cast(self.encoder(inputs["spectra"], training=training), "float32")  # (spectra, frames, 16)
         mixed = ops.einsum("bn,nfd->bfd", inputs["mix"], each)
-        z = ops.matmul(self.upsampling, mixed + inputs["jitter"])  # (B, control frames, 16)
+        z = ops.matmul(self.upsampling, mixed + inputs["jitter"])  # (B, columns, 16)
         hats = inputs["hats"][:, None, :] + ops.zeros_like(z[..., :1])
         x = ops.concatenate([z, hats], axis=-1) * inputs["inside"][..., None]
-        controls = self.student(x[:, None])[:, 0, EDGE : 1 - EDGE]  # (B, F + 1, CONTROLS)
-        audio = synthesize(controls, inputs["turns"], inputs["audible"], inputs["noise_real"], inputs["noise_imag"])
+        columns = self.student(x[:, None], training=training)[:, 0, MARGIN_COLUMNS : 1 - MARGIN_COLUMNS]
+        frames = columns.shape[1] * synth.FRAMES_A_COLUMN
+        controls = ops.reshape(columns, (-1, frames, synth.CONTROLS))[:, : 1 - synth.FRAMES_A_COLUMN]  # (B, F + 1, C)
+        audio = synthesize(controls, *(inputs[name] for name in SYNTHESIS))
         loss = spectral_loss(audio, inputs["audio"])
-        if not self.tuned:
+        if not self.encoder.trainable:
             return loss
-        excess = ops.relu(ops.abs(mixed) - self.config.embedding_reach)
-        return loss + ops.mean(ops.square(excess)) + self.teacher_loss(inputs, mixed)
-
-    def teacher_loss(self, inputs: dict[str, keras.KerasTensor], mixed: keras.KerasTensor) -> keras.KerasTensor:
-        config = self.config
-        frames = config.teacher_crop_samples // HOP_SAMPLES
-        embedding = mixed[: config.teacher_crops, MARGIN_FRAMES : MARGIN_FRAMES + frames]
-        samples = ops.cast(inputs["codes"], "float32")[..., None] / 128
-        logits = self.autoencoder.logits(samples, embedding, inputs["pitch"])
-        return config.teacher_weight * ops.mean(cross_entropy(inputs["codes"], logits))
+        return loss + ops.mean(ops.square(ops.relu(ops.abs(mixed) - self.config.embedding_reach)))
 
 
-def train_student(notes: Notes, teacher: Path, config: DistilConfig, run: Path, seed: int = 0) -> None:
-    """First on recordings alone; then, where it is to play, on what the teacher has learned to play meanwhile."""
-    if config.autoencoder.encoder_input != "spectrum":
-        raise TetradError(f"{teacher}: its encoder hears samples; the student learns from one that hears spectra, "
-                          "as `--config small` has")
-    if config.teacher_notes and all(len(group) < 2 for group in notes.alike()):
-        raise TetradError(f"{notes.source.path}: no two instruments play the same pitch at the same velocity, so "
-                          "the teacher has nothing to play between; give --teacher-notes 0")
+SYNTHESIS = ("starts", "steps", "ratios", "audible", "noise_real", "noise_imag")
+
+
+def train_student(notes: Notes, teacher: Path, config: DistilConfig, run: Path, seed: int = 0,
+                  begin: Path | None = None) -> None:
+    """From the encoder of a teacher's run; from a student's run where `begin` is one, encoder included."""
+    check_teacher(notes, teacher, config)
     open_run(run, config, KIND)
     keep_to_notes(run, [note.note_str for note in notes.notes])
     keras.utils.set_random_seed(seed)
-    autoencoder = load_autoencoder(teacher)
-    autoencoder.rescale_embedding(embedding_rms(autoencoder, notes, seed))
-    student = build_student(config.student)
-    parts = {"encoder": autoencoder.encoder, "decoder": autoencoder.decoder, "student": student}
-    trainer = StudentTrainer(autoencoder, student, config)
-
-    def train(played: TeacherNotes, steps: int) -> None:
-        batches = Batches(StudentCrops(notes, played, config).batch, config.batch, seed, steps)
-        fit(trainer, batches, run, parts, steps, config.learning_rates, config.average_decay)
-
-    none = TeacherNotes(np.zeros((0, 0), np.int16), np.zeros((0, 2), np.int64))
-    if config.teacher_notes:
-        train(none, int(config.teacher_from * config.steps))
-    train(played_notes(notes, config, run) if config.teacher_notes else none, config.steps)
+    with precision(config.precision):
+        autoencoder = load_autoencoder(teacher) if config.teacher_notes else WaveNetAutoencoder(config.autoencoder)
+        student = build_student(config.student)
+    encoder = autoencoder.encoder
+    if not (run / STATE).exists():
+        if begin:
+            load_weights(student, begin / "student.weights.h5")
+        tuned = config.encoder == "tuned"
+        load_weights(encoder, (begin if begin and tuned else teacher) / "encoder.weights.h5")
+        if tuned and not begin:
+            autoencoder.rescale_embedding(embedding_rms(encoder, notes, seed))
+    played = played_notes(autoencoder, notes, config, run)
+    batches = Batches(StudentCrops(notes, played, config).batch, config.batch, seed, config.steps)
+    fit(StudentTrainer(encoder, student, config), batches, run, {"encoder": encoder, "student": student}, config.steps,
+        config.learning_rates, config.average_decay)
     save_calibration(notes, run, seed)
 
 
-def embedding_rms(autoencoder: WaveNetAutoencoder, notes: Notes, seed: int) -> np.ndarray:
+def check_teacher(notes: Notes, teacher: Path, config: DistilConfig) -> None:
+    if config.autoencoder.encoder_input != "spectrum":
+        raise TetradError(f"{teacher}: its encoder hears samples; the student learns from one that hears spectra, "
+                          "as `--config small` has")
+    if config.teacher_notes and config.encoder == "tuned":
+        raise TetradError("a teacher plays the embeddings of its own encoder: give --encoder frozen with "
+                          "--teacher-notes, or --teacher-notes 0")
+    if config.teacher_notes and all(len(group) < 2 for group in notes.alike()):
+        raise TetradError(f"{notes.source.path}: no two instruments play the same pitch at the same velocity, so "
+                          "the teacher has nothing to play between; give --teacher-notes 0")
+
+
+def embedding_rms(encoder: keras.Model, notes: Notes, seed: int) -> np.ndarray:
     """(16,) RMS of each of the embedding's numbers, over some notes."""
     picked = np.random.default_rng(seed).integers(0, len(notes.notes), RMS_NOTES)
-    embeddings = np.stack([embed(autoencoder, notes.audio(notes.notes[i])) for i in picked])
+    embeddings = np.stack([embed_spectrum(encoder, notes.audio(notes.notes[i])) for i in picked])
     return np.sqrt(np.mean(embeddings**2, axis=(0, 1)))
 
 
-def played_notes(notes: Notes, config: DistilConfig, run: Path) -> TeacherNotes:
-    """The teacher's notes of a run, played once, with the averages of what the run's weights are by then."""
+def embed_spectrum(encoder: keras.Model, audio: np.ndarray) -> np.ndarray:
+    """A whole note (T,), by an encoder that hears spectra -> embedding (T / 512, 16)."""
+    return ops.convert_to_numpy(ops.cast(encoder(log_spectrum(audio)[None]), "float32"))[0]
+
+
+def played_notes(autoencoder: WaveNetAutoencoder, notes: Notes, config: DistilConfig, run: Path) -> TeacherNotes:
+    """The teacher's notes of a run, played once."""
+    if not config.teacher_notes:
+        return TeacherNotes(np.zeros((0, 0), np.int16), np.zeros((0, 2), np.int64))
     path = run / "teacher_notes.npz"
     if not path.exists():
-        played = play_teacher(load_trained(run).autoencoder, notes, config)
+        played = play_teacher(autoencoder, notes, config)
         with files.atomic(path) as file:
             np.savez(file, codes=played.codes, pairs=played.pairs)
     with np.load(path) as arrays:
@@ -261,20 +278,22 @@ def played_notes(notes: Notes, config: DistilConfig, run: Path) -> TeacherNotes:
 
 def save_calibration(notes: Notes, run: Path, seed: int) -> None:
     """`calibration.npy`: inputs of whole notes, float16, for the ranges that `tetrad quantize` has to measure."""
-    autoencoder, random = load_trained(run).autoencoder, np.random.default_rng(seed)
+    encoder, random = load_trained(run).autoencoder.encoder, np.random.default_rng(seed)
     picked = random.choice(len(notes.notes), min(CALIBRATION_NOTES, len(notes.notes)), replace=False)
-    tensors = [conditioning.to_tensors(conditioning.channels(embed(autoencoder, notes.audio(note)), note.pitch))
-               for note in (notes.notes[i] for i in picked)]
+    tracks = [conditioning.channels(conditioning.columns(embed_spectrum(encoder, notes.audio(note))), note.pitch)
+              for note in (notes.notes[i] for i in picked)]
     with files.atomic(run / "calibration.npy") as file:
-        np.save(file, np.concatenate(tensors).astype(np.float16))
+        np.save(file, conditioning.to_tensors(tracks).astype(np.float16))
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a student's run holds, with the moving averages of its weights."""
+    """What a student's run holds, with the moving averages of its weights. The teacher is beside it where it has been
+    taught this encoder; else the decoder knows nothing."""
 
     autoencoder: WaveNetAutoencoder
     student: keras.Model  # of any number of rows and columns
+    has_teacher: bool
 
 
 def distil_config(run: Path) -> DistilConfig:
@@ -292,10 +311,12 @@ def distil_config(run: Path) -> DistilConfig:
 
 def load_trained(run: Path) -> Trained:
     config = distil_config(run)
-    trained = Trained(WaveNetAutoencoder(config.autoencoder), build_student(config.student))
+    taught = run / "decoder.weights.h5"
+    trained = Trained(WaveNetAutoencoder(config.autoencoder), build_student(config.student), taught.exists())
     load_weights(trained.autoencoder.encoder, run / "encoder.weights.h5")
-    load_weights(trained.autoencoder.decoder, run / "decoder.weights.h5")
     load_weights(trained.student, run / "student.weights.h5")
+    if trained.has_teacher:
+        load_weights(trained.autoencoder.decoder, taught)
     return trained
 
 
@@ -329,9 +350,12 @@ def train_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
     parser.add_argument("--autoencoder", type=Path, required=True, help="run of the teacher")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; an interrupted run is resumed")
     parser.add_argument("--encoder", choices=("tuned", "frozen"), default="tuned",
-                        help="whether the encoder goes on learning, from student and teacher together")
+                        help="whether the encoder goes on learning, together with the student")
+    parser.add_argument("--student", type=Path, help="run of a student to begin with, its encoder too")
     parser.add_argument("--teacher-notes", type=console.whole_number(0, 10_000), default=DistilConfig.teacher_notes,
                         help="notes that the teacher plays between instruments; 0: learn from recordings alone")
+    parser.add_argument("--precision", choices=CHOICES["precision"], default=DistilConfig.precision,
+                        help="mixed_bfloat16 is several times faster where the processor has AMX")
     parser.add_argument("--steps", type=console.whole_number(1, 10_000_000), default=DistilConfig.steps)
 
     def run(args: Namespace) -> None:
@@ -339,7 +363,7 @@ def train_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
         defaults = DistilConfig(autoencoder)
         rates = tuple((step * args.steps // defaults.steps, rate) for step, rate in defaults.learning_rates)
         config = dataclasses.replace(defaults, encoder=args.encoder, teacher_notes=args.teacher_notes,
-                                     steps=args.steps, learning_rates=rates)
-        train_student(Notes(args.notes), args.autoencoder, config, args.out)
+                                     steps=args.steps, learning_rates=rates, precision=args.precision)
+        train_student(Notes(args.notes), args.autoencoder, config, args.out, begin=args.student)
 
     return run

@@ -50,6 +50,7 @@ SYNTH_SETTINGS = {
     "cpu-cores": 1, "reverb.active": 0, "chorus.active": 0,
 }
 RECIPE = "render.json"  # what a folder was rendered from; a folder is only gone on with by the same recipe
+FONT_INSTRUMENTS = 1000  # numbers that a font takes
 PARTIAL = "note.part"  # the WAV that is being written; the next run writes over what a kill has left
 SILENCE_DBFS = -60.0  # a note whose peak is lower is dropped
 OUTCOMES = ("rendered", "silent", "clipped")  # the last two are dropped
@@ -61,19 +62,22 @@ class Key(NamedTuple):
     program: int
     pitch: int
     velocity: int
+    font: int = 0  # which of those that were given
 
     def describe(self) -> Note:
-        """The note's fields. Numbers come from the program, so that they do not depend on what else is rendered."""
+        """The note's fields. Numbers come from font and program, so that they do not depend on what else is
+        rendered: the second font's program 33 is instrument 1033."""
         name, family, source = PROGRAMS[self.program]
+        instrument = self.font * FONT_INSTRUMENTS + self.program
         return Note(
-            note_str=f"{family}_{source}_{self.program:03}-{self.pitch:03}-{self.velocity:03}",
+            note_str=f"{family}_{source}_{instrument:03}-{self.pitch:03}-{self.velocity:03}",
             pitch=self.pitch,
             velocity=self.velocity,
             instrument_family=FAMILIES.index(family),
             instrument_source=SOURCES.index(source),
             qualities=(0,) * len(QUALITIES),  # unknown: nobody has listened
-            note=(self.program * 128 + self.pitch) * 128 + self.velocity,
-            instrument=self.program,
+            note=(instrument * 128 + self.pitch) * 128 + self.velocity,
+            instrument=instrument,
             sample_rate=SAMPLE_RATE_HZ,
             qualities_str=(),
             program=self.program,
@@ -210,48 +214,58 @@ def start_folder(out: Path, recipe: dict[str, Any]) -> None:
         file.write(f"{json.dumps(recipe, indent=1)}\n".encode())
 
 
-def render(soundfont: Path, out: Path, programs: Sequence[int] | None, pitches: Sequence[int],
+def render(soundfonts: Sequence[Path], out: Path, programs: Sequence[int] | None, pitches: Sequence[int],
            velocities: Sequence[int], cluster: jobs.Cluster | None = None) -> dict[str, Any]:
     """Renders all combinations to the folder `out`, or the rest of them where it was stopped. Returns the counts.
 
-    `programs` None: those below `UNPITCHED` that the font has. `cluster` None: in this process. Raises TetradError for
+    `programs` None: those below `UNPITCHED` that a font has. `cluster` None: in this process. Raises TetradError for
     a font that is damaged or lacks a program that was asked for, and for a folder that holds other notes.
     """
-    soundfont = soundfont.resolve()
-    check_soundfont(soundfont)
-    digest = jobs.digest_of(soundfont)
-    font = open_font(soundfont, digest)
-    if missing := [p for p in programs or () if not font.has(p)]:
-        names = ", ".join(f"{p} ({PROGRAMS[p][0]})" for p in missing)
-        raise TetradError(f"{soundfont} has no program {names}: leave it out of --programs")
-    chosen = sorted(set(programs or filter(font.has, range(UNPITCHED))))
-    made_by = {"fluidsynth": font.fluidsynth, "soxr": soxr.__version__}
-    start_folder(out, {"format": "tetrad-render", "version": 1, "soundfont": soundfont.name, "sha256": digest,
-                       **made_by, "programs": chosen, "pitches": list(pitches), "velocities": list(velocities)})
-    keys = [Key(*numbers) for numbers in product(chosen, pitches, velocities)]
-    notes = {key: key.describe() for key in keys}
-    done = {key for key in keys if is_whole(audio_path(out, notes[key].note_str))}
+    fonts = [(path.resolve(), open_font(path.resolve(), font_digest(path))) for path in soundfonts]
+    for path, font in fonts:
+        if missing := [p for p in programs or () if not font.has(p)]:
+            names = ", ".join(f"{p} ({PROGRAMS[p][0]})" for p in missing)
+            raise TetradError(f"{path} has no program {names}: leave it out of --programs")
+    chosen = [sorted(set(programs or filter(font.has, range(UNPITCHED)))) for _, font in fonts]
+    digests = [font_digest(path) for path, _ in fonts]
+    made_by = {"fluidsynth": fonts[0][1].fluidsynth, "soxr": soxr.__version__}
+    start_folder(out, {"format": "tetrad-render", "version": 2, **made_by, "pitches": list(pitches),
+                       "velocities": list(velocities),
+                       "fonts": [{"soundfont": path.name, "sha256": digest, "programs": programs_of}
+                                 for (path, _), digest, programs_of in zip(fonts, digests, chosen, strict=True)]})
+    started_s, done, todo = time.perf_counter(), list[Note](), 0
     counts = Counter(dict.fromkeys(OUTCOMES, 0))
-    todo = [key for key in keys if key not in done]
-    started_s = time.perf_counter()
-    results = jobs.run(partial(render_batch, soundfont, digest, made_by), todo, None, chunk_items=BATCH_NOTES,
-                       cluster=cluster or jobs.Cluster(1), description="notes", key="")
-    for key, becomes, samples in rendered(todo, results):
-        counts[becomes] += 1
-        if becomes == "rendered":
-            store(out, notes[key].note_str, samples)
-            done.add(key)
+    for number, (path, _) in enumerate(fonts):
+        keys = [Key(*numbers, number) for numbers in product(chosen[number], pitches, velocities)]
+        notes = {key: key.describe() for key in keys}
+        there = [key for key in keys if is_whole(audio_path(out, notes[key].note_str))]
+        missing = [key for key in keys if key not in set(there)]
+        done += [notes[key] for key in there]
+        todo += len(missing)
+        results = jobs.run(partial(render_batch, path, digests[number], made_by), missing, None,
+                           chunk_items=BATCH_NOTES, cluster=cluster or jobs.Cluster(1), description="notes", key="")
+        for key, becomes, samples in rendered(missing, results):
+            counts[becomes] += 1
+            if becomes == "rendered":
+                store(out, notes[key].note_str, samples)
+                done.append(notes[key])
     wall_s = time.perf_counter() - started_s
     if not done:
         (out / RECIPE).unlink()
         (out / "audio").rmdir()
-        raise TetradError(f"{soundfont} plays none of the notes: ask for other --programs, --pitches or --velocities")
-    write_examples(out, (notes[key] for key in keys if key in done))
+        raise TetradError(f"{', '.join(str(path) for path, _ in fonts)}: nothing to hear of the notes: ask for other "
+                          "--programs, --pitches or --velocities")
+    write_examples(out, sorted(done, key=lambda note: note.note or 0))
     return {"notes": len(done), "found": len(done) - counts["rendered"], **counts,
-            "instruments": len({key.program for key in done}), "notes_per_s": len(todo) / wall_s}
+            "instruments": len({note.instrument for note in done}), "notes_per_s": todo / wall_s}
 
 
-@lru_cache(maxsize=1)
+def font_digest(path: Path) -> str:
+    check_soundfont(path.resolve())
+    return jobs.digest_of(path.resolve())
+
+
+@lru_cache(maxsize=8)
 def open_font(soundfont: Path, digest: str) -> Font:
     """The font with this SHA-256; loaded once in a process."""
     if jobs.digest_of(soundfont) != digest:
@@ -315,7 +329,8 @@ def numbers(text: str, low: int) -> list[int]:
 
 def render_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
     midi, velocity = partial(numbers, low=0), partial(numbers, low=1)  # a note-on of velocity 0 is a note-off
-    parser.add_argument("--soundfont", type=Path, required=True, metavar="F", help="a SoundFont 2 file (.sf2)")
+    parser.add_argument("--soundfont", type=Path, required=True, nargs="+", metavar="F",
+                        help="SoundFont 2 files (.sf2); the instruments of the second are numbered from 1000")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to make, or to go on with")
     parser.add_argument("--programs", type=midi, metavar="LIST", help="such as 0-7,16 (all pitched ones of the font)")
     parser.add_argument("--pitches", type=midi, default="24:96:3", metavar="A:B:STEP",

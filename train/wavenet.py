@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from device.spectrum import BINS, STEP_SAMPLES
+from device.spectrum import BINS, SILENCE, STEP_SAMPLES
 from train import mulaw
 
 FILTER = 3  # taps of every dilated convolution
@@ -58,7 +58,7 @@ CONFIGS = {
     ),
     # What two cores can teach in an hour. The encoder starts from a spectrum, so that its layers need not learn one.
     "small": Config(
-        name="small", encoder_input="spectrum", encoder_width=128, encoder_layers=4, encoder_cycle=2,
+        name="small", encoder_input="spectrum", encoder_width=256, encoder_layers=4, encoder_cycle=2,
         decoder_width=32, decoder_skip=64, decoder_layers=20, decoder_cycle=10, pitch_dimensions=16,
         crop_samples=5120, batch=8, average_decay=0.998, steps=4000,
         learning_rates=((0, 2e-3), (2000, 1e-3), (3200, 3e-4)),
@@ -75,7 +75,8 @@ class Conv1D(layers.Conv1D):  # the name stays: files of weights know layers by 
             return super().call(inputs)
         reach = (self.kernel_size[0] - 1) * self.dilation_rate[0]
         left = reach if self.padding == "causal" else reach // 2
-        padded = ops.pad(inputs, [(0, 0), (left, reach - left), (0, 0)]) if reach else inputs
+        pads = reach and self.padding != "valid"
+        padded = ops.pad(inputs, [(0, 0), (left, reach - left), (0, 0)]) if pads else inputs
         total = self.bias
         for tap in range(self.kernel_size[0]):
             start = tap * self.dilation_rate[0]
@@ -84,19 +85,27 @@ class Conv1D(layers.Conv1D):  # the name stays: files of weights know layers by 
 
 
 def build_encoder(config: Config) -> keras.Model:
-    """The temporal encoder, non-causal: frames (B, T / step, 1 or BINS) -> embedding (B, T / 512, 16)."""
+    """The temporal encoder, non-causal: frames (B, T / step, 1 or BINS) -> embedding (B, T / 512, 16).
+
+    Published, every layer pads with zeros. A spectrum is padded once, with silence, so that a sound's first and last
+    frames are embedded as those of a sound that silence surrounds.
+    """
+    padded = config.encoder_input == "spectrum"
 
     def convolution(channels: int, taps: int, name: str, dilation: int = 1) -> keras.Layer:
-        return Conv1D(channels, taps, padding="same", dilation_rate=dilation, name=name,
+        return Conv1D(channels, taps, padding="valid" if padded else "same", dilation_rate=dilation, name=name,
                       kernel_initializer=config.initializer)
 
-    x = keras.Input((None, 1 if config.encoder_input == "samples" else BINS), name="frames")
-    h = convolution(config.encoder_width, FILTER, "start")(x)  # (B, T', W)
-    for i in range(config.encoder_layers):
+    x = keras.Input((None, BINS if padded else 1), name="frames")
+    dilations = [2 ** (i % config.encoder_cycle) for i in range(config.encoder_layers)]
+    reach = FILTER // 2 + sum(dilations)
+    h = ops.pad(x, [(0, 0), (reach, reach), (0, 0)], constant_values=SILENCE) if padded else x
+    h = convolution(config.encoder_width, FILTER, "start")(h)  # (B, T', W)
+    for i, dilation in enumerate(dilations):
         d = layers.ReLU()(h)
-        d = convolution(config.encoder_width, FILTER, f"dilated_{i}", 2 ** (i % config.encoder_cycle))(d)
+        d = convolution(config.encoder_width, FILTER, f"dilated_{i}", dilation)(d)
         d = convolution(config.encoder_width, 1, f"residual_{i}")(layers.ReLU()(d))
-        h = layers.Add()([h, d])
+        h = layers.Add()([h[:, dilation:-dilation] if padded else h, d])
     z = convolution(config.dimensions, 1, "bottleneck")(h)
     z = layers.AveragePooling1D(config.hop_samples // config.encoder_step_samples)(z)  # (B, T / 512, 16)
     return keras.Model(x, z, name="encoder")
