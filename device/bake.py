@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import math
 import multiprocessing
 import os
 import signal
@@ -17,12 +18,19 @@ from typing import Protocol
 
 import numpy as np
 
-from device import console, files
-from device.bank import FULL_SCALE, GRIDS, Bank
+from device import conditioning, console, files, sustain
+from device.bank import FULL_SCALE, GRIDS, Bank, Pad
 from device.errors import TetradError
 from device.jobs import born_deaf
-from device.preset import FRAMES, NOTE_SAMPLES, SAMPLE_RATE_HZ, Preset
+from device.preset import CORNERS, MOTION, SAMPLE_RATE_HZ, Preset, grid_weights
+from device.recording import NOTE_PEAK
+from device.synth import Excitation
 
+BATCH_CELLS = 32  # decoded at once: a pad of 5 x 5 in one call, and of 33 x 33 without filling a small board's memory
+MOST_BOOST_DB = 20.0  # of a corner: what is still softer was meant to be
+MOST_CORRECTION_DB = 12.0  # of a cell, against what its corners needed
+MOST_PEAK = 0.98  # of a cell: louder would be clipped
+DECAY = MOTION.index("decay_db_per_s")
 GRID = 5  # cells a side: half-way between them a crossfade is 0.4 dB log-mel from the exact decode (docs/sound.md)
 
 
@@ -32,8 +40,13 @@ class Decoder(Protocol):
     @property
     def id(self) -> str: ...
 
-    def decode(self, embeddings: np.ndarray, pitch: int) -> np.ndarray:
-        """float32 [notes, frames, 16] -> float32 [notes, frames * 512]"""
+    def decode_columns(self, tracks: np.ndarray, pitch: float, excitation: Excitation, cycle_samples: int = 0,
+                       loop_start: int = 0) -> np.ndarray:
+        """Latent tracks float32 [notes, columns, 16] -> float32 [notes, columns * 256], as loud as they come out.
+
+        `cycle_samples` > 0: every oscillator has whole cycles in so many samples, and the noise repeats with that
+        period from sample `loop_start` on.
+        """
         ...
 
 
@@ -54,12 +67,12 @@ def bake(preset: Preset, decoder: Decoder, directory: Path | str, pitches: Seque
     with _alone(Path(directory)):
         bank = _kept(preset, decoder, Path(directory), grid)
         if bank is None:
-            bank = Bank.create(directory, preset.digest, decoder.id, grid, NOTE_SAMPLES)
+            bank = Bank.create(directory, preset.digest, decoder.id, grid, preset.velocities)
         bank.clean()
         missing = remaining(preset, decoder, directory, wanted, grid)
-        with contextlib.closing(_decoded(preset, decoder, missing, grid, jobs)) as tables:
-            for pitch, table in zip(missing, tables, strict=True):
-                bank = bank.store(pitch, table)  # in this process alone: it is the one that holds the lock
+        with contextlib.closing(_decoded(preset, decoder, missing, grid, jobs)) as pads:
+            for pitch, pad in zip(missing, pads, strict=True):
+                bank = bank.store(pitch, pad)  # in this process alone: it is the one that holds the lock
                 if progress:
                     progress(pitch)
     return bank
@@ -68,8 +81,7 @@ def bake(preset: Preset, decoder: Decoder, directory: Path | str, pitches: Seque
 def remaining(preset: Preset, decoder: Decoder, directory: Path | str, pitches: Iterable[int], grid: int) -> list[int]:
     """Those of the pitches that the folder does not hold of this preset, decoder and grid, in their order."""
     bank = _kept(preset, decoder, Path(directory), grid)
-    valid = {} if bank is None else bank.valid
-    return [pitch for pitch in dict.fromkeys(pitches) if pitch not in valid or not valid[pitch].all()]
+    return [pitch for pitch in dict.fromkeys(pitches) if bank is None or not bank.is_whole(pitch)]
 
 
 def _kept(preset: Preset, decoder: Decoder, directory: Path, grid: int) -> Bank | None:
@@ -78,7 +90,7 @@ def _kept(preset: Preset, decoder: Decoder, directory: Path, grid: int) -> Bank 
         bank = Bank.open(directory)
     except TetradError:  # none, or one to be made anew
         return None
-    same = (bank.preset, bank.decoder, bank.grid, bank.samples) == (preset.digest, decoder.id, grid, NOTE_SAMPLES)
+    same = (bank.preset, bank.decoder, bank.grid) == (preset.digest, decoder.id, grid)
     return bank if same else None
 
 
@@ -95,19 +107,70 @@ def _alone(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def decode_pad(preset: Preset, decoder: Decoder, pitch: int, grid: int) -> np.ndarray:
-    """All cells of a pitch, int16 [grid (y), grid (x), NOTE_SAMPLES]. Raises TetradError where they are no sound."""
-    cells = preset.cells(pitch, grid).reshape(grid * grid, FRAMES, -1)
-    sound = decoder.decode(cells, pitch)  # (G * G, N)
-    if sound.shape != (grid * grid, NOTE_SAMPLES) or not np.isfinite(sound).all():
+def decode_pad(preset: Preset, decoder: Decoder, pitch: int, grid: int) -> Pad:
+    """A pitch's whole pad. Raises TetradError where the decoder gives no sound."""
+    columns = sustain.loop_columns(pitch)
+    motion = preset.motion(pitch)
+    motion[..., DECAY] *= sustain.is_decaying(motion[..., DECAY])  # what is held does not fall, not even slowly
+    embeddings, partials = preset.at(pitch), preset.partials(pitch)
+    loop_start, cycle = sustain.loop_start_samples(columns), columns * sustain.COLUMN_SAMPLES
+    samples = loop_start + cycle + sustain.RELEASE_COLUMNS * sustain.COLUMN_SAMPLES
+    cells = np.empty((preset.layers, grid, grid, samples), np.int16)
+    levels = np.empty((preset.layers, grid * grid, samples // sustain.COLUMN_SAMPLES), np.float32)
+    for layer in range(preset.layers):
+        flat = cells[layer].reshape(grid * grid, samples)
+        decode_layer(decoder, pitch, columns, embeddings[layer], partials[layer], motion[layer, :, DECAY], flat)
+        for cell, sound in enumerate(flat):
+            by_column = sound.reshape(-1, sustain.COLUMN_SAMPLES).astype(np.float32) / FULL_SCALE
+            levels[layer, cell] = np.sqrt(np.mean(by_column**2, axis=1))
+    return Pad(cells, levels.reshape(preset.layers, grid, grid, -1), loop_start, cycle, motion)
+
+
+def decode_layer(decoder: Decoder, pitch: int, columns: int, embeddings: np.ndarray, partials: np.ndarray,
+                 decay_db_per_s: np.ndarray, cells: np.ndarray) -> None:
+    """Decodes a layer's cells, with a loop of so many columns, into `cells`, int16 [grid * grid, samples].
+
+    From its corners' embeddings [4, FRAMES, DIMENSIONS], partials [4, PARTIALS] and decays [4]. Corners are brought to
+    peak NOTE_PEAK, for far from the pitches that an embedding was made from, levels wander by as much as 20 dB. The
+    cells between them are brought to the loudness that lies between theirs.
+    """
+    tracks = np.stack([conditioning.columns(embedding) for embedding in embeddings])  # (4, C, D)
+    bodies, releases = sustain.body(tracks, decay_db_per_s, columns), sustain.release(tracks, columns)
+    loop_start, cycle = sustain.loop_start_samples(columns), columns * sustain.COLUMN_SAMPLES
+    weights = grid_weights(math.isqrt(len(cells))).reshape(-1, CORNERS)
+    order = np.argsort(-weights.max(axis=1), kind="stable")  # the four corners first: the others are held to them
+    corner_db, corner_gain_db = np.zeros(CORNERS), np.zeros(CORNERS)
+    for batch in np.split(order, range(BATCH_CELLS, len(order), BATCH_CELLS)):
+        share = weights[batch]  # (cells, 4)
+        body = _sound(decoder, share, bodies, pitch, partials, cycle, loop_start)[:, : loop_start + cycle]
+        body *= sustain.fall(share @ decay_db_per_s, columns)
+        release = _sound(decoder, share, releases, pitch, partials, cycle, releases.shape[1] * sustain.COLUMN_SAMPLES)
+        sound = np.concatenate([body, release[:, cycle:]], axis=1)
+        peaks = np.maximum(np.abs(sound).max(axis=1), 1e-9)
+        level_db = 10 * np.log10(np.mean(sound[:, :loop_start] ** 2, axis=1) + 1e-12)
+        if batch[0] == order[0]:
+            corner = np.argmax(share[:CORNERS], axis=1)
+            corner_gain_db[corner] = np.minimum(20 * np.log10(NOTE_PEAK / peaks[:CORNERS]), MOST_BOOST_DB)
+            corner_db[corner] = level_db[:CORNERS] + corner_gain_db[corner]
+        usual_db = share @ corner_gain_db
+        gain_db = usual_db + np.clip(share @ corner_db - level_db - usual_db, -MOST_CORRECTION_DB, MOST_CORRECTION_DB)
+        gain = np.minimum(10 ** (gain_db / 20), MOST_PEAK / peaks)
+        cells[batch] = np.rint(sound * (gain * FULL_SCALE).astype(np.float32)[:, None])
+
+
+def _sound(decoder: Decoder, share: np.ndarray, tracks: np.ndarray, pitch: int, partials: np.ndarray, cycle: int,
+           loop_start: int) -> np.ndarray:
+    """The sound, float32 [cells, samples], of shares [cells, 4] in the corners' tracks [4, columns, DIMENSIONS]."""
+    mixed = np.einsum("nk,kcd->ncd", share, tracks)
+    sound = decoder.decode_columns(mixed, pitch, Excitation(partials, share), cycle, loop_start)
+    if sound.shape != (len(share), tracks.shape[1] * sustain.COLUMN_SAMPLES) or not np.isfinite(sound).all():
         raise TetradError(f"the decoder {decoder.id} gives NaN or {list(sound.shape)} samples at pitch {pitch}: "
                           "give another decoder")
-    levels = np.clip(np.rint(sound * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
-    return levels.astype(np.int16).reshape(grid, grid, NOTE_SAMPLES)
+    return sound
 
 
 def _decoded(preset: Preset, decoder: Decoder, pitches: Sequence[int], grid: int,
-             jobs: int) -> Generator[np.ndarray, None, None]:
+             jobs: int) -> Generator[Pad, None, None]:
     """The pads of the pitches, in their order, each decoded when a process is free."""
     if jobs <= 1 or len(pitches) <= 1:
         yield from (decode_pad(preset, decoder, pitch, grid) for pitch in pitches)
@@ -144,7 +207,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _work(pitch: int) -> np.ndarray:
+def _work(pitch: int) -> Pad:
     preset, decoder, grid = _task
     return decode_pad(preset, decoder, pitch, grid)
 
@@ -200,7 +263,7 @@ def timed_bake(preset: Preset, decoder: Decoder, directory: Path, pitches: Seque
     with console.progress("decoding", len(missing)) as bar:
         bank = bake(preset, decoder, directory, pitches, grid, lambda _: bar.advance(), jobs)
     wall_s = time.perf_counter() - start
-    notes = len(missing) * grid * grid
-    audio_s = notes * NOTE_SAMPLES / SAMPLE_RATE_HZ
-    return {"bank": str(directory), "pitches": list(bank.pitches), "grid": grid, "jobs": jobs, "notes": notes,
-            "audio_s": audio_s, "wall_s": wall_s, "x_realtime": audio_s / wall_s}
+    notes = len(missing) * preset.layers * grid * grid
+    audio_s = sum(bank.entries[pitch].samples for pitch in missing) * preset.layers * grid * grid / SAMPLE_RATE_HZ
+    return {"bank": str(directory), "pitches": list(bank.pitches), "layers": preset.layers, "grid": grid,
+            "jobs": jobs, "notes": notes, "audio_s": audio_s, "wall_s": wall_s, "x_realtime": audio_s / wall_s}

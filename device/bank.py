@@ -1,7 +1,10 @@
 """Banks: a preset decoded to wavetables that the engine maps into memory. Rebuilt from preset and decoder at any time.
 
-A folder of bank.json and one NNN.npy a pitch, int16 [grid (y), grid (x), samples], full scale = 32768. A table takes
-its name whole and is on the disk before bank.json says so: after a power cut the folder is a valid bank of fewer notes.
+A folder of bank.json and of two arrays a pitch, of [layers, grid (y), grid (x)] cells each; a layer is a velocity:
+    NNN.npy         int16 [.., samples]    the sound, full scale = 32768: body, loop, release
+    NNN.levels.npy  float32 [.., columns]  RMS of each 256 samples of it, 1.0 = full scale
+Both take their names whole and are on the disk before bank.json says so: after a power cut the folder is a valid bank
+of fewer notes.
 """
 
 import json
@@ -13,51 +16,99 @@ import numpy as np
 
 from device import files
 from device.errors import TetradError
-from device.preset import SAMPLE_RATE_HZ
+from device.preset import CORNERS, MOST_MOTION, MOTION, SAMPLE_RATE_HZ, layer_velocities
+from device.sustain import COLUMN_SAMPLES
 
-FORMAT, VERSION = "tetrad-bank", 1
+FORMAT, VERSION = "tetrad-bank", 2
 FULL_SCALE = 32_768  # int16 of a sample 1.0
 GRIDS = (2, 33)  # cells a side: fewer are no plane, more are finer than anything heard
 MAX_SAMPLES = 60 * SAMPLE_RATE_HZ  # a note of a minute
 MAX_JSON_BYTES = 8 << 20  # 128 pitches of 33 x 33 cells take 1 MB
-KEYS = ("format", "version", "preset", "decoder", "sample_rate_hz", "grid", "samples", "pitches", "valid")
+KEYS = ("format", "version", "preset", "decoder", "sample_rate_hz", "grid", "velocities", "pitches")
+PITCH_KEYS = ("samples", "loop_start", "loop_samples", "motion", "valid")
 AGAIN = "delete the folder and `tetrad bake` it again"
 
 
 @dataclass(frozen=True, eq=False)
-class Bank:
-    """A bank as bank.json says it.
+class Pad:
+    """A pitch's whole pad, as it is decoded: `cells` and `levels` are what the two files hold.
 
-    `preset` is a digest, `decoder` an id; `valid` tells of each pitch which cells hold their sound, bool [grid, grid].
+    The loop is `loop_samples` long (0: there is none) from sample `loop_start` on; what is behind it is the release.
+    `motion` is the corners', float32 [layers, 4, 4], see device.preset.MOTION.
     """
+
+    cells: np.ndarray
+    levels: np.ndarray
+    loop_start: int
+    loop_samples: int
+    motion: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """What bank.json says of a pitch; see Pad. `valid` tells which cells hold their sound, bool [grid, grid]."""
+
+    samples: int
+    loop_start: int
+    loop_samples: int
+    motion: np.ndarray
+    valid: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """A bank as bank.json says it. `preset` is a digest, `decoder` an id, `velocities` are the layers', ascending."""
 
     directory: Path
     preset: str
     decoder: str
     grid: int
-    samples: int
-    valid: Mapping[int, np.ndarray] = field(default_factory=dict)
+    velocities: tuple[int, ...]
+    entries: Mapping[int, Entry] = field(default_factory=dict)
 
     @property
     def pitches(self) -> tuple[int, ...]:
         """MIDI pitches that have a table, ascending."""
-        return tuple(sorted(self.valid))
+        return tuple(sorted(self.entries))
+
+    def is_whole(self, pitch: int) -> bool:
+        """Whether every cell of a pitch holds its sound."""
+        return pitch in self.entries and bool(self.entries[pitch].valid.all())
 
     def table(self, pitch: int) -> np.ndarray:
-        """The sound of a pitch, int16 [grid (y), grid (x), samples], mapped, read-only.
+        """The sound of a pitch, int16 [layers, grid (y), grid (x), samples], mapped, read-only.
 
         Raises TetradError where the table is missing, cut or of another shape.
         """
-        path = self._path(pitch)
-        wanted = (self.grid, self.grid, self.samples)
+        return self._mapped(self._path(pitch), np.dtype("<i2"), self.entries[pitch].samples)
+
+    def levels(self, pitch: int) -> np.ndarray:
+        """RMS of each column of the table, float32 [layers, grid (y), grid (x), columns]. Raises TetradError, too where
+        one is no level."""
+        path = self._levels_path(pitch)
+        levels = np.array(self._mapped(path, np.dtype("<f4"), self.entries[pitch].samples // COLUMN_SAMPLES))
+        if not ((levels >= 0) & (levels <= 1)).all():  # NaN is neither
+            raise TetradError(f"the bank's {path} holds numbers that are no levels: {AGAIN}")
+        return levels
+
+    def motion(self, pitch: int) -> np.ndarray:
+        """The corners' motion, float32 [layers, 4, 4], see device.preset.MOTION."""
+        return self.entries[pitch].motion
+
+    def loop(self, pitch: int) -> tuple[int, int]:
+        """Where the loop starts, and how long it is, in samples."""
+        return self.entries[pitch].loop_start, self.entries[pitch].loop_samples
+
+    def _mapped(self, path: Path, kind: np.dtype, length: int) -> np.ndarray:
+        wanted = (len(self.velocities), self.grid, self.grid, length)
         try:
-            table = np.lib.format.open_memmap(path, mode="r")
+            array = np.lib.format.open_memmap(path, mode="r")
         except Exception as error:  # the header is a Python literal: syntax, tokenizer and other errors
             raise TetradError(f"the bank's table {path} is missing, cut or damaged: {AGAIN}") from error
-        if table.dtype != np.int16 or table.shape != wanted or not table.flags.c_contiguous:
-            raise TetradError(f"the bank's table {path} is {table.dtype} {list(table.shape)}, "
-                              f"not int16 {list(wanted)}: {AGAIN}")
-        return table
+        if array.dtype != kind or array.shape != wanted or not array.flags.c_contiguous:
+            raise TetradError(f"the bank's table {path} is {array.dtype} {list(array.shape)}, "
+                              f"not {kind.name} {list(wanted)}: {AGAIN}")
+        return array
 
     @classmethod
     def open(cls, directory: Path | str) -> "Bank":
@@ -69,15 +120,17 @@ class Bank:
             raise TetradError(f"{path}: {error}; {AGAIN}") from error
         for pitch in bank.pitches:
             bank.table(pitch)
+            bank.levels(pitch)
         return bank
 
     @classmethod
-    def create(cls, directory: Path | str, preset: str, decoder: str, grid: int, samples: int) -> "Bank":
+    def create(cls, directory: Path | str, preset: str, decoder: str, grid: int,
+               velocities: tuple[int, ...]) -> "Bank":
         """An empty bank in a folder, made where it is not there, in place of the bank that it holds.
 
         Raises TetradError where the folder holds other things than a bank, or the disk refuses.
         """
-        bank = cls(Path(directory), preset, decoder, grid, samples)
+        bank = cls(Path(directory), preset, decoder, grid, tuple(velocities))
         try:
             bank.directory.mkdir(parents=True, exist_ok=True)
             there = list(bank.directory.iterdir())
@@ -96,32 +149,42 @@ class Bank:
 
         For the one process that writes the bank. Raises TetradError where the disk refuses.
         """
-        kept = {self._path(pitch) for pitch in self.pitches}
+        kept = {path for pitch in self.pitches for path in (self._path(pitch), self._levels_path(pitch))}
         try:
             for path in self.directory.iterdir():
-                table = path.match("[0-9][0-9][0-9].npy") and path not in kept
-                if table or path.name.endswith(files.TEMPORARY):
+                table = path.match("[0-9][0-9][0-9].npy") or path.match("[0-9][0-9][0-9].levels.npy")
+                if (table and path not in kept) or path.name.endswith(files.TEMPORARY):
                     path.unlink()  # who has it mapped keeps it
         except OSError as error:
             raise TetradError(f"cannot clean the bank {self.directory}: {error.strerror or error}") from error
 
-    def store(self, pitch: int, table: np.ndarray) -> "Bank":
-        """The bank with the table of a pitch, int16 [grid, grid, samples], written and all its cells valid."""
-        with files.atomic(self._path(pitch)) as file:
-            np.lib.format.write_array(file, np.ascontiguousarray(table, np.int16), (1, 0), allow_pickle=False)
-        cells = np.ones((self.grid, self.grid), bool)
-        bank = replace(self, valid={**self.valid, pitch: cells})
+    def store(self, pitch: int, pad: Pad) -> "Bank":
+        """The bank with a pitch's pad written, all its cells valid."""
+        for path, array in ((self._path(pitch), pad.cells.astype("<i2", copy=False)),
+                            (self._levels_path(pitch), pad.levels.astype("<f4", copy=False))):
+            with files.atomic(path) as file:
+                np.lib.format.write_array(file, np.ascontiguousarray(array), (1, 0), allow_pickle=False)
+        entry = Entry(pad.cells.shape[-1], pad.loop_start, pad.loop_samples, pad.motion,
+                      np.ones((self.grid, self.grid), bool))
+        bank = replace(self, entries={**self.entries, pitch: entry})
         bank._save()
         return bank
 
     def _path(self, pitch: int) -> Path:
         return self.directory / f"{pitch:03d}.npy"
 
+    def _levels_path(self, pitch: int) -> Path:
+        return self.directory / f"{pitch:03d}.levels.npy"
+
     def _save(self) -> None:
+        pitches = {str(pitch): {
+            "samples": entry.samples, "loop_start": entry.loop_start, "loop_samples": entry.loop_samples,
+            "motion": entry.motion.tolist(), "valid": entry.valid.tolist(),
+        } for pitch, entry in sorted(self.entries.items())}
         manifest = {
             "format": FORMAT, "version": VERSION, "preset": self.preset, "decoder": self.decoder,
-            "sample_rate_hz": SAMPLE_RATE_HZ, "grid": self.grid, "samples": self.samples,
-            "pitches": list(self.pitches), "valid": {str(pitch): self.valid[pitch].tolist() for pitch in self.pitches},
+            "sample_rate_hz": SAMPLE_RATE_HZ, "grid": self.grid, "velocities": list(self.velocities),
+            "pitches": pitches,
         }
         with files.atomic(self.directory / "bank.json") as file:
             file.write((json.dumps(manifest) + "\n").encode())
@@ -141,15 +204,33 @@ def _parse(data: bytes, directory: Path) -> Bank:
         manifest = files.entries(head, KEYS, "it")
         files.whole_number(manifest["sample_rate_hz"], SAMPLE_RATE_HZ, SAMPLE_RATE_HZ, "its sample rate")
         grid = files.whole_number(manifest["grid"], *GRIDS, "its grid")
-        samples = files.whole_number(manifest["samples"], 1, MAX_SAMPLES, "`samples`")
-        listed = files.items(manifest["pitches"], 0, 128, "`pitches`")
-        pitches = files.pitches(listed, "`pitches`") if listed else ()
-        rows = files.entries(manifest["valid"], [str(pitch) for pitch in pitches], "`valid`")
-        valid = {pitch: _cells(rows[str(pitch)], grid) for pitch in pitches}
+        velocities = layer_velocities(manifest["velocities"])
+        told = manifest["pitches"]
+        if not isinstance(told, dict):
+            raise TetradError("`pitches` is not an object")
+        pitches = {pitch: told[str(pitch)] for pitch in range(128) if str(pitch) in told}
+        if len(pitches) < len(told):
+            raise TetradError("`pitches` has keys that are no MIDI pitch")
+        entries = {pitch: _entry(about, f"pitch {pitch}", grid, len(velocities)) for pitch, about in pitches.items()}
         preset, decoder = (files.text(manifest[key], 200, f"`{key}`") for key in ("preset", "decoder"))
     except TetradError as error:
         raise _Damaged(str(error)) from error
-    return Bank(directory, preset, decoder, grid, samples, valid)
+    return Bank(directory, preset, decoder, grid, velocities, entries)
+
+
+def _entry(value: object, what: str, grid: int, layers: int) -> Entry:
+    about = files.entries(value, PITCH_KEYS, what)
+    samples = files.whole_number(about["samples"], COLUMN_SAMPLES, MAX_SAMPLES, f"`samples` of {what}")
+    if samples % COLUMN_SAMPLES:
+        raise TetradError(f"`samples` of {what} are no whole number of {COLUMN_SAMPLES}")
+    start = files.whole_number(about["loop_start"], 0, samples, f"`loop_start` of {what}")
+    length = files.whole_number(about["loop_samples"], 0, samples - start, f"`loop_samples` of {what}")
+    rows = [files.items(row, CORNERS, CORNERS, "a layer of `motion`")
+            for row in files.items(about["motion"], layers, layers, f"`motion` of {what}")]
+    motion = [[[files.number(number, 0, most, f"{of} of {what}") for number, most, of in
+                zip(files.items(corner, len(MOTION), len(MOTION), "a motion"), MOST_MOTION, MOTION, strict=True)]
+               for corner in row] for row in rows]
+    return Entry(samples, start, length, np.array(motion, np.float32), _cells(about["valid"], grid))
 
 
 def _cells(rows: object, grid: int) -> np.ndarray:

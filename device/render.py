@@ -26,14 +26,15 @@ MAX_TAIL_S = 30.0  # after the last event
 
 def start_engine(bank: Bank, synth: Synth, rate_hz: int = RATE_HZ, polyphony: int = POLYPHONY) -> _engine.Engine:
     """An engine that plays the pitches of which every cell is there. Raises TetradError where there is none."""
-    pitches = [pitch for pitch in bank.pitches if bank.valid[pitch].all()]
+    pitches = [pitch for pitch in bank.pitches if bank.is_whole(pitch)]
     if not pitches:
         raise TetradError(f"the bank {bank.directory} holds no whole pitch: `tetrad bake` it")
     try:
         engine = _engine.Engine(rate_hz, polyphony)
     except ValueError as error:
         raise TetradError(f"the engine cannot be made so: {error}") from error
-    engine.set_bank(pitches, [bank.table(pitch) for pitch in pitches])
+    engine.set_bank(bank.velocities, [
+        (pitch, bank.table(pitch), *bank.loop(pitch), bank.levels(pitch), bank.motion(pitch)) for pitch in pitches])
     for parameter, value in ((_engine.ATTACK_MS, synth.attack_ms), (_engine.DECAY_MS, synth.decay_ms),
                              (_engine.SUSTAIN_LEVEL, synth.sustain), (_engine.RELEASE_MS, synth.release_ms)):
         engine.send(0, _engine.PARAMETER, key=parameter, a=value)
@@ -114,7 +115,7 @@ def _whole_bank(preset: Preset, pitches: Sequence[int], directory: Path) -> Bank
     except TetradError:  # none, or one to be baked anew
         return None
     same = bank.preset == preset.digest and preset.decoder in ("", bank.decoder)
-    return bank if same and all(p in bank.valid and bank.valid[p].all() for p in pitches) else None
+    return bank if same and all(map(bank.is_whole, pitches)) else None
 
 
 def _played(song: Path, knobs: Path | None) -> list[Event]:
