@@ -27,23 +27,50 @@ static double place_in_release(const reader *r) {
     return place < samples ? place : latest;
 }
 
+static int smaller(int a, int b) {
+    return a < b ? a : b;
+}
+
+/* RMS of a stretch of the table; what of it lies behind `end` is taken from `again` on. */
+static float level_of(const reader *r, bank_point point, int start, int samples, int end, int again) {
+    float power = 0.0f;
+    for (int at = start, left = samples; left > 0;) {
+        int run = smaller(smaller(left, end - at), ENGINE_COLUMN_SAMPLES - at % ENGINE_COLUMN_SAMPLES);
+        float level = bank_level(r->table, r->layers, point, at);
+        power += level * level * (float)run;
+        left -= run;
+        at = at + run == end ? again : at + run;
+    }
+    return sqrtf(power / (float)samples);
+}
+
+/* Body over release, both over the whole periods that the hold has room for: columns alone hold now one pulse of a low
+ * note, now two. Not a number where both are silent. */
+static float level_ratio(const reader *r, bank_point point) {
+    const bank_table *table = r->table;
+    int body = table->body_samples, release = table->samples - body;
+    double periods = floor(HOLD_SAMPLES * table->cycles_a_sample);
+    int samples = periods > 0.0 ? (int)(periods / table->cycles_a_sample + 0.5) : HOLD_SAMPLES;
+    int start = r->body_at > samples / 2 ? r->body_at - samples / 2 : 0;
+    float here = level_of(r, point, start, table->loop_samples ? samples : smaller(samples, body - start), body,
+                          table->loop_start);
+    return here / level_of(r, point, body, smaller(samples, release), table->samples, body);
+}
+
 void reader_release(reader *r, bank_point point) {
     const bank_table *table = r->table;
     if (r->released || table->samples == table->body_samples || r->body_at == table->body_samples)
         return;
     double place = place_in_release(r), whole = floor(place);
-    int start = table->body_samples + (int)whole;
-    float there = bank_level(table, r->layers, point, start);
-    float here = bank_level(table, r->layers, point, r->body_at);
     r->released = true;
-    r->release_at = start - SHIFT_BEFORE;
+    r->release_at = table->body_samples + (int)whole - SHIFT_BEFORE;
     r->release_part = place - whole;
-    r->release_gain = fminf(fmaxf(here / there, 0.0f), MAX_RELEASE_GAIN); /* 0 / 0 gives 0 */
+    r->release_gain = fminf(fmaxf(level_ratio(r, point), 0.0f), MAX_RELEASE_GAIN); /* no number gives 0 */
 }
 
 /* The samples from `at` on of a part that ends at `end`: faded there, then zeros. */
 static void read_part(const reader *r, int at, int end, const bank_path *path, float *out, int samples) {
-    int left = end - at, sounding = left < samples ? left : samples;
+    int left = end - at, sounding = smaller(left, samples);
     bank_read(r->table, r->layers, at, path, 0, out, sounding);
     for (int n = sounding > 0 ? sounding : 0; n < samples; n++)
         out[n] = 0.0f;
@@ -55,7 +82,7 @@ static void read_part(const reader *r, int at, int end, const bank_path *path, f
 
 static void read_loop(reader *r, const bank_path *path, float *block) {
     for (int n = 0; n < BANK_BLOCK;) {
-        int left = r->table->body_samples - r->body_at, run = left < BANK_BLOCK - n ? left : BANK_BLOCK - n;
+        int run = smaller(r->table->body_samples - r->body_at, BANK_BLOCK - n);
         bank_read(r->table, r->layers, r->body_at, path, n, block + n, run);
         r->body_at += run;
         if (r->body_at == r->table->body_samples)
@@ -110,30 +137,35 @@ static void cross(reader *r, const bank_path *path, float *block) {
     r->crossed += BANK_BLOCK;
 }
 
-/* Takes the decay of the block that begins at body_at into account; returns the gain at its end. */
+/* Takes the decay of the block that begins at body_at into account; returns the gain at its end, 0 where that is all. */
 static float decay(reader *r, float decay_db_per_s) {
     int looped = r->body_at + BANK_BLOCK - r->table->loop_start;
     if (r->released || r->table->loop_samples == 0 || looped <= 0 || decay_db_per_s <= 0.0f)
         return r->decay_gain;
-    looped = looped < BANK_BLOCK ? looped : BANK_BLOCK;
-    r->decayed_db += (double)decay_db_per_s * looped / ENGINE_BANK_RATE_HZ;
-    return exp2f((float)(-OCTAVES_A_DB * r->decayed_db));
+    r->decayed_db += (double)decay_db_per_s * smaller(looped, BANK_BLOCK) / ENGINE_BANK_RATE_HZ;
+    return r->decayed_db > SILENT_DB ? 0.0f : exp2f((float)(-OCTAVES_A_DB * r->decayed_db));
 }
 
 void reader_read(reader *r, const bank_path *path, float decay_db_per_s, float *block) {
-    float start = r->decay_gain, end = decay(r, decay_db_per_s);
+    float start = r->decay_gain;
+    if (start == 0.0f) {
+        memset(block, 0, BANK_BLOCK * sizeof *block);
+        r->silence += BANK_BLOCK;
+        return;
+    }
+    r->decay_gain = decay(r, decay_db_per_s);
     if (!r->released)
         read_body(r, path, block);
     else if (r->crossed < CROSSFADE_SAMPLES)
         cross(r, path, block);
     else
         read_release(r, path, block);
-    if (end < 1.0f)
+    float fall = (r->decay_gain - start) / BANK_BLOCK;
+    if (r->decay_gain < 1.0f)
         for (int n = 0; n < BANK_BLOCK; n++)
-            block[n] *= start + (end - start) * ((float)n / BANK_BLOCK);
-    r->decay_gain = end;
+            block[n] *= start + fall * (float)n;
 }
 
 bool reader_done(const reader *r, int samples) {
-    return r->silence > samples || r->decayed_db > SILENT_DB;
+    return r->silence > samples;
 }

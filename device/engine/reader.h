@@ -20,7 +20,7 @@ typedef struct {
     double release_part;
     shift shift;
 
-    int silence;        /* samples read behind the end */
+    int silence;        /* samples of nothing that were read in the end */
 } reader;
 
 void reader_start(reader *r, const bank_table *table, bank_layers layers);
@@ -31,7 +31,7 @@ void reader_release(reader *r, bank_point point);
 /* The next BANK_BLOCK samples; nothing but zeros behind the end. */
 void reader_read(reader *r, const bank_path *path, float decay_db_per_s, float *block);
 
-/* So many samples have been read behind the end, or the decay has left nothing. */
+/* So many samples of nothing have been read, behind the end or behind the decay. */
 bool reader_done(const reader *r, int samples);
 
 #endif

@@ -4,8 +4,8 @@
 
 #include "bank.h"
 
-#define SHIFT_TAPS 16  /* flat within 0.1 dB to 5.5 kHz */
-#define SHIFT_BEFORE 7 /* samples that it needs before its place, and one more behind it */
+#define SHIFT_TAPS 24   /* off by -70 dB to 4.5 kHz, by -45 dB to 7 kHz */
+#define SHIFT_BEFORE 11 /* samples that it needs before its place, and one more behind it */
 
 typedef struct {
     float taps[SHIFT_TAPS];

@@ -40,7 +40,7 @@ float voice_loudness(const voice *v) {
 }
 
 bool voice_done(const voice *v) {
-    /* RESAMPLER_TAPS and two blocks of nothing fed behind the table: its last sample has left all filters. */
+    /* RESAMPLER_TAPS and two blocks of nothing read behind the end: the last sample has left all filters. */
     return v->envelope.stage == ENVELOPE_DONE
         || reader_done(&v->reader, SHIFT_TAPS + RESAMPLER_TAPS + 2 * RESAMPLER_BLOCK);
 }

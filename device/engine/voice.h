@@ -48,7 +48,7 @@ void voice_render(voice *v, bank_point point, float *out, int frames);
 /* How loud it is now, of what it would be at its loudest; while it rises, what it rises to. */
 float voice_loudness(const voice *v);
 
-/* Over: the envelope has ended, or the table, or the decay has left nothing. */
+/* Over: the envelope has ended, or the table, or the decay. */
 bool voice_done(const voice *v);
 
 #endif

@@ -55,7 +55,7 @@ static int run(int rate_hz, int polyphony, int layers, int grid, int columns) {
     engine_table tables[] = {random_table((int)chance(64), layers, grid, columns),
                              random_table(64 + (int)chance(64), layers, grid, 1 + (int)chance(4))};
     int failed = !e || !set_bank(e, tables, layers, grid);
-    for (int block = 0; block < 300 && !failed; block++) {
+    for (int block = 0; block < 200 && !failed; block++) {
         int frames = (int)chance(512);
         for (uint32_t n = chance(20); n > 0; n--) {
             engine_event event = {.frame = chance(50) ? chance(600) : UINT32_MAX - chance(3),
@@ -90,7 +90,7 @@ int main(void) {
     engine_destroy(e);
 
     static const int rates_hz[] = {16000, 44100, 48000, 192000}, columns[] = {1, 2, 3, 4, 6, 9};
-    for (int i = 0; i < 24; i++)
+    for (int i = 0; i < 16; i++)
         if (run(rates_hz[i % 4], i % 5 ? 1 + (int)chance(40) : 1, 1 + i % ENGINE_MAX_LAYERS, 2 + (int)chance(4),
                 columns[i % 6])) {
             printf("run %d went wrong\n", i);

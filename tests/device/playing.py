@@ -85,6 +85,18 @@ def play(engine: Engine, events: Iterable[Sent], frames: int, block: int = 1_000
     return out[:, 0]
 
 
+def random_events(rng: np.random.Generator, count: int, frames: int) -> list[Sent]:
+    """All kinds, parameters and channels, as they might come from a bad day on stage."""
+    events = []
+    for _ in range(count):
+        kind = int(rng.choice([0, 0, 0, 0, 1, 1, 2, 2, 3, 4, 5, 6, 8, 7, 200], p=[*[0.07] * 13, 0.05, 0.04]))
+        value = float(rng.choice([0.0, 1.0, rng.random(), rng.normal() * 10, rng.random() * 1_000, 1e30, -1e30]))
+        a = float(rng.random()) if kind in (_engine.NOTE_ON, _engine.BLEND) else value
+        events.append((int(rng.integers(frames)), kind, int(rng.integers(3)), int(rng.integers(128)), a,
+                       float(rng.random())))
+    return sorted(events, key=lambda event: event[0])
+
+
 def spectrum_db(audio: np.ndarray, rate_hz: int = RATE_HZ) -> tuple[np.ndarray, np.ndarray]:
     """Frequencies and levels, dB of a full-scale sine, under a window whose sidelobes are below -120 dB."""
     window = signal.windows.kaiser(len(audio), 18)

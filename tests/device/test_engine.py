@@ -24,6 +24,7 @@ from playing import (
     off,
     on,
     play,
+    random_events,
     sine,
     spectrum_db,
     tone_hz,
@@ -347,18 +348,6 @@ def test_a_limited_tone_keeps_its_shape():
 
 # --- promises
 
-def random_events(rng: np.random.Generator, count: int, frames: int) -> list[Sent]:
-    """All kinds, parameters and channels, as they might come from a bad day on stage."""
-    events = []
-    for _ in range(count):
-        kind = int(rng.choice([0, 0, 0, 0, 1, 1, 2, 2, 3, 4, 5, 6, 8, 7, 200], p=[*[0.07] * 13, 0.05, 0.04]))
-        value = float(rng.choice([0.0, 1.0, rng.random(), rng.normal() * 10, rng.random() * 1_000, 1e30, -1e30]))
-        a = float(rng.random()) if kind in (_engine.NOTE_ON, _engine.BLEND) else value
-        events.append((int(rng.integers(frames)), kind, int(rng.integers(3)), int(rng.integers(128)), a,
-                       float(rng.random())))
-    return sorted(events, key=lambda event: event[0])
-
-
 @pytest.mark.parametrize("block", [1, 7, 64, 1_000])
 def test_the_same_samples_come_however_time_is_cut_into_blocks(block):
     rng = np.random.default_rng(5)
@@ -577,8 +566,8 @@ def test_the_sources_compile_without_a_warning_and_call_nothing_that_may_wait(co
     ours = {name for name in called if name.split("_")[0] in
             ("bank", "engine", "envelope", "knobs", "limiter", "queue", "reader", "resampler", "shift", "vibrato",
              "voice")}
-    mathematics = {"sin", "cos", "cosf", "sinf", "exp", "expf", "exp2", "exp2f", "log", "log2", "sqrt", "ceil", "floor",
-                   "fmin", "fmax", "fminf", "fmaxf"}
+    mathematics = {"sin", "cos", "cosf", "sinf", "exp", "expf", "exp2", "exp2f", "log", "log2", "sqrt", "sqrtf", "ceil",
+                   "floor", "fmin", "fmax", "fminf", "fmaxf"}
     memory = {"memcpy", "memmove", "memset", "calloc", "free"}  # the last two in engine_create() and _destroy()
     platform = {"_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}
     assert called - ours <= mathematics | memory | platform
