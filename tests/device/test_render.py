@@ -14,9 +14,10 @@ import soundfile
 
 import tetrad
 from device import _engine, decoder, render, song
-from device.bank import Bank
+from device.bank import Bank, Pad
+from device.corner import Note, make_preset
 from device.errors import TetradError
-from device.preset import FRAMES, NOTE_SAMPLES, Preset, Synth, make_preset
+from device.preset import FRAMES, Preset, Synth
 from device.song import Event
 
 SYNTH = Synth(attack_ms=1.0, decay_ms=100.0, sustain=1.0, release_ms=50.0)
@@ -49,16 +50,23 @@ def midi(tmp_path):
     return write
 
 
-def tone(hz: float, samples: int = 16_000) -> np.ndarray:
+def tone(hz: float, samples: int = 16_128) -> np.ndarray:
     return np.rint(20_000 * np.sin(2 * np.pi * hz / 16_000 * np.arange(samples))).astype(np.int16)
 
 
 def bank_of(directory: Path, tables: dict[int, np.ndarray], preset: str = "p") -> Bank:
-    first = next(iter(tables.values()))
-    bank = Bank.create(directory, preset, "d", len(first), first.shape[2])
+    """Of tables int16 [grid, grid, samples], without loop and release."""
+    bank = Bank.create(directory, preset, "d", len(next(iter(tables.values()))), (100,))
     for pitch, table in tables.items():
-        bank = bank.store(pitch, table)
+        bank = bank.store(pitch, pad_of(table[None], table.shape[-1], 0))
     return bank
+
+
+def pad_of(cells: np.ndarray, loop_start: int, loop_samples: int, motion=(0, 0, 0, 0)) -> Pad:
+    """Of cells int16 [layers, grid, grid, samples]."""
+    columns = cells.reshape(*cells.shape[:3], -1, 256) / 32_768
+    levels = np.sqrt(np.mean(columns**2, axis=-1)).astype(np.float32)
+    return Pad(cells, levels, loop_start, loop_samples, np.full((len(cells), 4, 4), motion, np.float32))
 
 
 @pytest.fixture
@@ -236,17 +244,54 @@ def test_polyphony_is_as_asked(bank):
 
 def test_pitches_with_missing_cells_are_not_played(tmp_path):
     bank = bank_of(tmp_path / "b", {60: np.tile(tone(300), (2, 2, 1)), 62: np.tile(tone(2_000), (2, 2, 1))})
-    bank.valid[62][0, 1] = False
+    bank.entries[62].valid[0, 1] = False
     audio = render.render([Event(0.0, _engine.NOTE_ON, key=62, a=1.0)], bank, SYNTH)
     assert heard_hz(audio[2_000:20_000, 0], 48_000) == pytest.approx(300 * 2 ** (2 / 12), abs=1)
-    bank.valid[60][0, 0] = False
+    bank.entries[60].valid[0, 0] = False
     with pytest.raises(TetradError, match="no whole pitch"):
         render.start_engine(bank, SYNTH)
 
 
+@pytest.fixture
+def layered(tmp_path) -> Bank:
+    """A4, soft 440 Hz and loud 880 Hz with it; 0.2 s of it loop (a whole number of cycles), and its release is a second
+    of 1320 Hz, fading."""
+    body, fade = 44 * 256, np.linspace(1, 0, 62 * 256)
+    cells = [np.concatenate([tone(440, body) // 2 + tone(880, body) // 2 * layer, (tone(1_320, 62 * 256) * fade)])
+             for layer in (0, 1)]
+    table = np.tile(np.rint(np.array(cells)[:, None, None]).astype(np.int16), (1, 2, 2, 1))
+    bank = Bank.create(tmp_path / "layered", "p", "d", 2, (40, 120))
+    return bank.store(69, pad_of(table, body - 3_200, 3_200))
+
+
+def note_of(seconds: float, velocity: float = 0.8) -> list[Event]:
+    return [Event(0.0, _engine.NOTE_ON, key=69, a=velocity), Event(seconds, _engine.NOTE_OFF, key=69)]
+
+
+def test_a_held_note_goes_on_and_is_released_with_its_own_release(layered):
+    audio = render.render(note_of(4.0), layered, Synth())[:, 0]
+    assert heard_hz(audio[3 * 48_000 : 4 * 48_000], 48_000) == pytest.approx(440, abs=1)
+    before, after = np.abs(audio[150_000:190_000]).max(), np.abs(audio[194_000:200_000]).max()
+    assert after > 0.3 * before
+    assert heard_hz(audio[194_000:210_000], 48_000) == pytest.approx(1_320, abs=3)
+    assert 4.5 < len(audio) / 48_000 < 5.5
+    short = render.render(note_of(4.0), layered, dataclasses.replace(Synth(), release_ms=100))
+    assert len(short) / 48_000 < 4.4
+
+
+def test_velocity_moves_between_the_layers(layered):
+    def share(velocity: int) -> float:
+        audio = render.render(note_of(0.45, velocity / 127), layered, Synth())[2_000:20_000, 0]
+        levels = np.abs(np.fft.rfft(audio * np.hanning(len(audio)), 48_000))
+        return levels[880] / levels[440]
+
+    assert share(20) == pytest.approx(0, abs=0.01)
+    assert share(40) < share(80) < share(120) == pytest.approx(share(127), rel=0.02)
+
+
 def some_preset() -> Preset:
     rng = np.random.default_rng(3)
-    corners = {name: {60: rng.normal(size=(FRAMES, 16)), 72: rng.normal(size=(FRAMES, 16))} for name in "abcd"}
+    corners = {name: [{pitch: Note(rng.uniform(0.2, 1, (FRAMES, 16))) for pitch in (60, 72)}] for name in "abcd"}
     return make_preset(corners, name="p", pitches=(60, 64, 68, 72))
 
 
@@ -264,10 +309,11 @@ class SineDecoder:
     def __init__(self, path: Path | None = None) -> None:
         SineDecoder.opened += 1
 
-    def decode(self, embeddings: np.ndarray, pitch: int) -> np.ndarray:
-        hz = 440 * 2 ** ((pitch - 69) / 12)
-        wave = 0.5 * np.sin(2 * np.pi * hz / 16_000 * np.arange(NOTE_SAMPLES))
-        return np.tile(wave.astype(np.float32), (len(embeddings), 1))
+    def decode_columns(self, tracks, pitch, excitation, cycle_samples=0, loop_start=0) -> np.ndarray:
+        cycles = 440 * 2 ** ((pitch - 69) / 12) / 16_000
+        cycles = round(cycles * cycle_samples) / cycle_samples
+        wave = 0.5 * np.sin(2 * np.pi * cycles * np.arange(256 * tracks.shape[1]))
+        return np.tile(wave.astype(np.float32), (len(tracks), 1))
 
 
 @pytest.fixture
@@ -289,7 +335,9 @@ def test_a_song_becomes_a_wav_file(box, capsys):
     info = soundfile.info("out.wav")
     assert (rate_hz, info.channels, info.subtype) == (48_000, 2, "PCM_16")
     assert heard_hz(audio[2_000:22_000, 0], rate_hz) == pytest.approx(440 * 2 ** (-8 / 12), abs=1)
-    assert heard_hz(audio[38_000:47_000, 0], rate_hz) == pytest.approx(440 * 2 ** (-7 / 12), abs=2)
+    second = audio[38_000:47_000, 0]  # and the release of the first
+    levels = np.abs(np.fft.rfft(second * np.hanning(len(second)), 48_000))
+    assert levels[round(440 * 2 ** (-7 / 12))] > 5 * np.median(levels[200:400])
     result = json.loads(capsys.readouterr().out)
     assert result["notes"] == 2
     assert result["seconds"] == pytest.approx(len(audio) / rate_hz)
