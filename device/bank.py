@@ -17,7 +17,7 @@ import numpy as np
 from device import files
 from device.errors import TetradError
 from device.preset import CORNERS, MOST_MOTION, MOTION, SAMPLE_RATE_HZ, layer_velocities
-from device.sustain import COLUMN_SAMPLES
+from device.synth import COLUMN_SAMPLES
 
 FORMAT, VERSION = "tetrad-bank", 2
 FULL_SCALE = 32_768  # int16 of a sample 1.0

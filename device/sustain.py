@@ -15,8 +15,8 @@ import math
 import numpy as np
 
 from device.preset import FRAMES, HOP_SAMPLES, SAMPLE_RATE_HZ
+from device.synth import COLUMN_SAMPLES
 
-COLUMN_SAMPLES = 256  # the decoder's step: 62.5 Hz
 NOTE_COLUMNS = FRAMES * HOP_SAMPLES // COLUMN_SAMPLES  # 250
 HELD_COLUMNS = 187  # the key goes up in the next one
 LOOP_COLUMN = 125  # 2.0 s: attack and swell are over; where the longest loops begin a little earlier
