@@ -125,7 +125,7 @@ def harmonic_fit(found: tuple[np.ndarray, np.ndarray], f0_hz: float) -> tuple[fl
         n, d, w = np.array(ks, float), np.array(deviations), np.array(weights)
         if len(ks) >= 5:
             # 600 log2(1 + B k^2) is about 866 B k^2: a line in k^2
-            slope, detune = np.polyfit(n**2, d, 1, w=np.sqrt(w) + 0.1)
+            slope, detune = line(n**2, d, w + 0.01)
             stiffness = float(np.clip(slope / 866, 0, STIFFEST))
             if stiffness == 0:
                 detune = weighted_median(d, w)
@@ -137,6 +137,14 @@ def harmonic_fit(found: tuple[np.ndarray, np.ndarray], f0_hz: float) -> tuple[fl
     if 866 * stiffness * 100 < STEADY_CENTS or np.median(stray) > STEADY_CENTS:  # not heard in the tenth, or no string
         return (float(weighted_median(np.array(deviations), np.array(weights))) if ks else 0.0), 0.0
     return float(detune), stiffness
+
+
+def line(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """Slope and value at 0 of the line through points, by least squares."""
+    total = weights.sum()
+    x_mean, y_mean = weights @ x / total, weights @ y / total
+    slope = weights @ ((x - x_mean) * (y - y_mean)) / max(weights @ (x - x_mean) ** 2, 1e-12)
+    return slope, y_mean - slope * x_mean
 
 
 def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:

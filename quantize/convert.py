@@ -1,4 +1,4 @@
-"""A trained student to an int8 TFLite file: post-training quantization with real inputs."""
+"""A trained student to an int8 TFLite file: fine-tuned for it, or by post-training quantization with real inputs."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from device import console, files
+from device import conditioning, console, files
 from device.errors import TetradError
 from quantize.check import check, show
 
@@ -36,11 +36,25 @@ def to_int8(model: keras.Model, samples: Iterable[np.ndarray]) -> bytes:
     if any(x.shape != shape or not np.isfinite(x).all() for x in inputs):
         raise TetradError(f"sample inputs must be finite and of shape {list(shape)}, as the model's input is")
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([_frozen(model)], tf.Module())  # nothing left to track
+    graph = _frozen(lambda x: model(x, training=False), shape)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([graph], tf.Module())  # nothing left to track
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([x] for x in inputs)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.int8
+    return _converted(converter, model.name)
+
+
+def to_int8_as_tuned(quantized: Callable[[tf.Tensor], tf.Tensor], shape: tuple[int, ...], name: str) -> bytes:
+    """A function with fake-quantization nodes (`quantize.finetune`) as a fully int8 TFLite file, with their ranges."""
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([_frozen(quantized, shape)], tf.Module())
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    return _converted(converter, name)
+
+
+def _converted(converter: tf.lite.TFLiteConverter, name: str) -> bytes:
     with warnings.catch_warnings():
         # it says that input statistics are missing; they come from the samples
         warnings.filterwarnings("ignore", "Statistics for quantized inputs")
@@ -48,14 +62,13 @@ def to_int8(model: keras.Model, samples: Iterable[np.ndarray]) -> bytes:
             return bytes(converter.convert())
         except Exception as error:      # the converter raises its own types, and plain ones, for an op it cannot do
             reason = " ".join(str(error).split())[:200]
-            raise TetradError(f"{model.name} has no int8 form ({reason}): change the op that is named") from error
+            raise TetradError(f"{name} has no int8 form ({reason}): change the op that is named") from error
 
 
-def _frozen(model: keras.Model) -> object:
-    """The model as a graph of constants: one with variables fails in calibration, and a SavedModel keeps
+def _frozen(function: Callable[[tf.Tensor], tf.Tensor], shape: tuple[int, ...]) -> object:
+    """The function as a graph of constants: one with variables fails in calibration, and a SavedModel keeps
     SPACE_TO_BATCH_ND round dilated convolutions, which the Edge TPU does not have."""
-    signature = [tf.TensorSpec(_static_shape(model), tf.float32)]
-    call = tf.function(lambda x: model(x, training=False), input_signature=signature)
+    call = tf.function(function, input_signature=[tf.TensorSpec(shape, tf.float32)])
     return convert_variables_to_constants_v2(call.get_concrete_function())
 
 
@@ -70,7 +83,8 @@ def _static_shape(model: keras.Model) -> tuple[int, ...]:
 
 def to_float(model: keras.Model) -> bytes:
     """The model as a TFLite file that computes in float32; its large weights are stored as float16."""
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([_frozen(model)], tf.Module())
+    graph = _frozen(lambda x: model(x, training=False), _static_shape(model))
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([graph], tf.Module())
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
     return bytes(converter.convert())
@@ -106,16 +120,22 @@ def compile_for_edgetpu(path: Path) -> str:
 def quantize_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
     parser.add_argument("run", type=Path, help="a run of `tetrad train student`")
     parser.add_argument("--out", type=Path, required=True, help="the .tflite file to write")
+    parser.add_argument("--steps", type=console.whole_number(0, 1_000_000), default=1500,
+                        help="of quantization-aware fine-tuning (default: %(default)s); 0: ranges are measured alone")
     parser.add_argument("--encoder", type=Path, help="write the run's encoder too, as a float .tflite file")
     console.add_json_option(parser)
 
     def run(args: Namespace) -> None:
-        from train.distil import calibration_inputs, load_student  # here, as `to_int8` needs no training code
+        from quantize.finetune import fine_tune
+        from train.distil import calibration_tracks, distil_config, load_encoder, load_student, load_trained
 
-        data = to_int8(load_student(args.run), calibration_inputs(args.run))
+        tracks, student = calibration_tracks(args.run), load_student(args.run)
+        if args.steps:
+            tuned = fine_tune(load_trained(args.run).student, distil_config(args.run).student, tracks, args.steps)
+            data = to_int8_as_tuned(tuned, _static_shape(student), student.name)
+        else:
+            data = to_int8(student, conditioning.to_tensors(tracks)[:, None])
         if args.encoder:
-            from train.distil import load_encoder
-
             write_whole(args.encoder, to_float(load_encoder(args.run)))
         write_whole(args.out, data)
         show(args, args.out, check(data, str(args.out)), compiled=compile_for_edgetpu(args.out))

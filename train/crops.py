@@ -87,12 +87,13 @@ class Notes:
         return {(n.instrument_str, n.velocity, n.pitch): i for i, n in enumerate(self.notes)}
 
     @functools.cached_property
-    def _pitches(self) -> dict[tuple[str, int], list[int]]:
-        """Of an instrument at a velocity, ascending."""
-        pitches: dict[tuple[str, int], list[int]] = {}
+    def _ladders(self) -> dict[tuple[str, str, int], list[int]]:
+        """An instrument's pitches at a velocity, and its velocities at a pitch, ascending."""
+        ladders: dict[tuple[str, str, int], list[int]] = {}
         for name, velocity, pitch in sorted(self._index):
-            pitches.setdefault((name, velocity), []).append(pitch)
-        return pitches
+            ladders.setdefault((name, "velocity", velocity), []).append(pitch)
+            ladders.setdefault((name, "pitch", pitch), []).append(velocity)
+        return ladders
 
     def audio(self, note: Note) -> np.ndarray:
         """(NOTE_SAMPLES,) float32 at peak NOTE_PEAK."""
@@ -113,14 +114,16 @@ class Notes:
             groups.setdefault((velocity, pitch), []).append(i)
         return list(groups.values())
 
-    def neighbours(self, note: Note) -> list[int]:
-        """Indices of the same instrument's next lower and next higher note at the same velocity; none at its ends."""
-        name, velocity = note.instrument_str, note.velocity
-        pitches = self._pitches[name, velocity]
-        at = pitches.index(note.pitch)
-        if not 0 < at < len(pitches) - 1:
+    def neighbours(self, note: Note, louder: bool = False) -> list[int]:
+        """Indices of the same instrument's next lower and next higher note at the same velocity; or, `louder`, of its
+        next softer and next louder note at the same pitch. None where it is an end."""
+        name, velocity, pitch = note.instrument_str, note.velocity, note.pitch
+        ladder = self._ladders[(name, "pitch", pitch) if louder else (name, "velocity", velocity)]
+        at = ladder.index(velocity if louder else pitch)
+        if not 0 < at < len(ladder) - 1:
             return []
-        return [self._index[name, velocity, pitches[i]] for i in (at - 1, at + 1)]
+        steps = (ladder[at - 1], ladder[at + 1])
+        return [self._index[(name, step, pitch) if louder else (name, velocity, step)] for step in steps]
 
     def draw_start(self, samples: int, random: np.random.Generator) -> int:
         if random.random() < ONSET_SHARE:

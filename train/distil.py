@@ -7,8 +7,9 @@ teacher's samples too.
 """
 
 import dataclasses
+import zipfile
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from train.wavenet import Config, WaveNetAutoencoder
 
 KIND = "student"
 RMS_NOTES = 64  # from which the embedding's units are taken: RMS 1 each, so that int8 serves all of them alike
-CALIBRATION_NOTES = 32  # of which `tetrad quantize` sees the activations
+CALIBRATION_NOTES = 256  # with which `tetrad quantize` works
 PAIRED = 4  # of so many crops one at most has its embedding from two spectra, on average
 MARGIN_COLUMNS = MARGIN_FRAMES * conditioning.COLUMNS_A_FRAME
 STILL = np.zeros(NOTE_SAMPLES // synth.FRAME_SAMPLES, np.float32)  # the pitch's track of what keeps its pitch
@@ -54,7 +55,7 @@ class DistilConfig:
     teacher_share: float = 0.125  # of the crops that are teacher's samples
     jitter: float = 0.04  # RMS of noise on the embedding, as int8 brings: 4 / 127 a step
     embedding_reach: float = 4.0  # beyond which an embedding is pulled back, for int8 has to span it
-    neighbour_share: float = 0.15  # of the crops whose embedding comes from the same instrument's next pitches
+    neighbour_share: float = 0.15  # of the crops whose embedding comes from the instrument's next pitches or velocities
     learning_rates: tuple[tuple[int, float], ...] = ((0, 1e-3), (20_000, 3e-4), (30_000, 1e-4))
     average_decay: float = 0.999
     steps: int = 36_000
@@ -93,8 +94,9 @@ def embed(autoencoder: WaveNetAutoencoder, audio: np.ndarray) -> np.ndarray:
 class StudentCrops:
     """What StudentTrainer learns from.
 
-    A crop's embedding is the mean of those of one or two spectra: its own; those of the pitches beside it, as when a
-    preset is asked for a pitch between two that it holds; or those of the two instruments the teacher played between.
+    A crop's embedding is the mean of those of one or two spectra: its own; those of the pitches or the velocities
+    beside it, as when a preset is asked for one between two that it holds; or those of the two instruments that the
+    teacher played between.
     """
 
     def __init__(self, notes: Notes, teacher_notes: TeacherNotes, config: DistilConfig) -> None:
@@ -109,7 +111,7 @@ class StudentCrops:
         notes, samples = self.notes, self.config.crop_samples
         crop, own = self.alone(random)
         if random.random() < self.config.neighbour_share:
-            beside = notes.neighbours(crop.note)
+            beside = notes.neighbours(crop.note, louder=bool(random.random() < 0.5))
             if beside:
                 return crop, [notes.crop(notes.notes[i], crop.start, samples).spectrum for i in beside]
         return crop, own
@@ -158,8 +160,8 @@ class StudentCrops:
         }
 
     def partials(self, crop: Crop) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of a crop, with its recording's own pitch: each partial's turns at the start of a frame float32 [F, PARTIALS],
-        the fundamental's turns a sample float32 [F], and the partials' ratios to it float32 [PARTIALS]."""
+        """Of a crop, at its recording's own pitch: each partial's turns at the start of a frame, float32 [F, PARTIALS];
+        the fundamental's turns a sample, float32 [F]; and the partials' ratios to it, float32 [PARTIALS]."""
         cents, track = synth.NUMBERS * 0, STILL
         if crop.recorded:
             tone = self.notes.tone(crop.note)
@@ -277,13 +279,15 @@ def played_notes(autoencoder: WaveNetAutoencoder, notes: Notes, config: DistilCo
 
 
 def save_calibration(notes: Notes, run: Path, seed: int) -> None:
-    """`calibration.npy`: inputs of whole notes, float16, for the ranges that `tetrad quantize` has to measure."""
+    """`calibration.npz`: embeddings float16 [n, 125, 16] and MIDI pitches of some notes, with which `tetrad quantize`
+    measures ranges and fine-tunes."""
     encoder, random = load_trained(run).autoencoder.encoder, np.random.default_rng(seed)
-    picked = random.choice(len(notes.notes), min(CALIBRATION_NOTES, len(notes.notes)), replace=False)
-    tracks = [conditioning.channels(conditioning.columns(embed_spectrum(encoder, notes.audio(note))), note.pitch)
-              for note in (notes.notes[i] for i in picked)]
-    with files.atomic(run / "calibration.npy") as file:
-        np.save(file, conditioning.to_tensors(tracks).astype(np.float16))
+    picked = [notes.notes[i] for i in
+              random.choice(len(notes.notes), min(CALIBRATION_NOTES, len(notes.notes)), replace=False)]
+    embeddings = np.stack([embed_spectrum(encoder, notes.audio(note)) for note in picked])
+    with files.atomic(run / "calibration.npz") as file:
+        np.savez_compressed(file, embeddings=embeddings.astype(np.float16),
+                            pitches=np.array([note.pitch for note in picked], np.uint8))
 
 
 @dataclass(frozen=True)
@@ -334,14 +338,15 @@ def load_encoder(run: Path) -> keras.Model:
     return keras.Model(frames, trained(frames))
 
 
-def calibration_inputs(run: Path) -> Iterator[np.ndarray]:
-    """The run's calibration inputs, each (1, ROWS, COLUMNS, CHANNELS)."""
-    path = run / "calibration.npy"
+def calibration_tracks(run: Path) -> list[np.ndarray]:
+    """The channels of the run's calibration notes, each float32 [columns, CHANNELS]."""
+    path = run / "calibration.npz"
     try:
-        inputs = np.load(path, allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
+        with np.load(path, allow_pickle=False) as arrays:
+            return [conditioning.channels(conditioning.columns(embedding), float(pitch))
+                    for embedding, pitch in zip(arrays["embeddings"], arrays["pitches"], strict=True)]
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise TetradError(f"{path}: cannot be read ({error}); run `tetrad train student` to its end") from error
-    yield from inputs[:, None].astype(np.float32)
 
 
 def train_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
