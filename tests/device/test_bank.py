@@ -162,7 +162,8 @@ SHAPE = (2, 3, 3)
 
 @pytest.mark.parametrize("array", [
     np.zeros((*SHAPE, SAMPLES), np.int32), np.zeros((2, 2, 2, SAMPLES), np.int16),
-    np.zeros((1, 3, 3, SAMPLES), np.int16), np.zeros((*SHAPE, SAMPLES - 1), np.int16), np.zeros((*SHAPE, SAMPLES), ">i2"), np.zeros(5, object)])
+    np.zeros((1, 3, 3, SAMPLES), np.int16), np.zeros((*SHAPE, SAMPLES - 1), np.int16),
+    np.zeros((*SHAPE, SAMPLES), ">i2"), np.zeros(5, object)])
 def test_a_table_of_another_shape_or_type_is_refused_by_name(tmp_path, array):
     some_bank(tmp_path)
     np.save(tmp_path / "060.npy", array)

@@ -540,7 +540,9 @@ def test_info_tells_of_each_corner_its_vibrato_and_whether_it_is_harmonic(tmp_pa
     stretched = np.linspace(0, 9, 100)
     notes = {"flute": constant(1, motion=np.array([5.04, 20, 0.3, 0])), "bass": constant(1, partials_cents=stretched),
              "organ": constant(1), "glockenspiel": constant(1, partials_cents=bell)}
-    preset = make_preset({name: [{60: notes[name]}] for name in NAMES}, name="p")
+    corners = {name: [{60: notes[name]}] for name in NAMES}
+    corners["organ"] = [{30: notes["glockenspiel"], 40: notes["organ"]}]  # at a few pitches alone
+    preset = make_preset(corners, name="p")
     told = json.loads(shown(tmp_path, capsys, preset, "--json"))
     assert told["vibrato_hz"] == [0, 5.0, 0, 0]
     assert told["vibrato_cents"] == [0, 20, 0, 0]
