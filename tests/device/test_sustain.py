@@ -148,8 +148,8 @@ def test_a_short_sound_that_stands_is_held_for_three_seconds_and_released(second
 
 
 @pytest.mark.parametrize("audio", [
-    tone(1.0, 20), tone(1.5, 12), tone(2.0, 60), tone(3.2), tone(5.0), tone(0.1), tone(0.06, release_s=0.01),
-    np.concatenate([np.ones(40), np.zeros(4_000)]).astype(np.float32)])
+    tone(1.0, 20), tone(1.5, 12), tone(2.0, 60), tone(3.2), tone(3.3, release_s=1), tone(5.0), tone(0.1),
+    tone(0.06, release_s=0.01), np.concatenate([np.ones(40), np.zeros(4_000)]).astype(np.float32)])
 def test_what_dies_away_or_is_long_enough_or_has_no_steady_part_is_left_alone(audio):
     note = as_note(audio)
     np.testing.assert_array_equal(sustain.held(note), note)
