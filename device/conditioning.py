@@ -61,7 +61,7 @@ def to_tensors(tracks: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def from_tensors(outputs: np.ndarray, lengths: Sequence[int]) -> list[np.ndarray]:
-    """The decoder's outputs [n, ROWS, COLUMNS, C] -> of tracks of these lengths the columns [length, C], margins cut."""
+    """The decoder's outputs [n, ROWS, COLUMNS, C] -> columns [length, C] of tracks of these lengths, margins cut."""
     inner = outputs[:, :, MARGIN_COLUMNS : MARGIN_COLUMNS + SEGMENT_COLUMNS].reshape(-1, outputs.shape[-1])
     found, at = [], 0
     for length in lengths:

@@ -62,9 +62,13 @@ class Decoder:
         Every note was learned at peak NOTE_PEAK, so a note is brought to it: far from the pitches that an embedding
         was made from, levels wander by as much as 20 dB.
         """
-        audio = self.decode_columns(conditioning.columns(embeddings), pitch, excitation)
-        peaks = np.abs(audio).max(axis=1, keepdims=True)
-        return audio * np.minimum(NOTE_PEAK / np.maximum(peaks, 1e-6), MAX_GAIN).astype(np.float32)
+        return loud(self.decode_columns(conditioning.columns(embeddings), pitch, excitation))
+
+
+def loud(audio: np.ndarray) -> np.ndarray:
+    """Notes [notes, samples] brought to peak NOTE_PEAK, though by MAX_GAIN at most."""
+    peaks = np.abs(audio).max(axis=1, keepdims=True)
+    return np.asarray(audio * np.minimum(NOTE_PEAK / np.maximum(peaks, 1e-6), MAX_GAIN).astype(np.float32))
 
 
 def midi_pitch(argument: str) -> float:

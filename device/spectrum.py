@@ -1,4 +1,4 @@
-"""What the small encoder hears: log-magnitude spectra every 256 samples, long ones for pitch and short ones for attack."""
+"""What the small encoder hears: log spectra every 256 samples, of long windows for pitch, of short ones for attack."""
 
 from functools import lru_cache
 

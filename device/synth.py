@@ -41,7 +41,7 @@ def pitch_to_hz(pitch: float) -> float:
 
 
 def ratios(cents: np.ndarray) -> np.ndarray:
-    """float64 [..., PARTIALS]: the partials' frequencies over the fundamental's, from how far they lie off harmonics."""
+    """float64 [..., PARTIALS]: frequencies over the fundamental's, of partials that lie so far off harmonics."""
     return np.asarray(NUMBERS * 2.0 ** (cents / 1200.0), np.float64)
 
 
@@ -70,7 +70,7 @@ def _oscillators(cents: bytes, corners: int, hz: float, frames: int, cycle_sampl
 
     off = np.frombuffer(cents, np.float32).reshape(corners, PARTIALS)
     if cycle_samples:
-        hz = float(whole(np.float64(hz)))  # first, so that harmonics stay harmonics
+        hz = float(whole(np.array(hz)))  # first, so that harmonics stay harmonics
     hertz = whole(ratios(off) * hz) if cycle_samples else ratios(off) * hz
     keys = [(slot, float(hertz[corner, slot])) for corner in range(corners) for slot in range(PARTIALS)]
     once = sorted({key for key in keys if 0 < key[1] < HIGHEST_HZ})

@@ -72,8 +72,11 @@ def load_autoencoder(run: Path) -> WaveNetAutoencoder:
 
 
 def train_autoencoder(notes: Notes, config: Config, run: Path, seed: int = 0, workers: int = 1,
-                      devices: int | None = None, example_epochs: int = 0) -> WaveNetAutoencoder:
+                      devices: int | None = None, example_epochs: int = 0, encoder: Path | None = None,
+                      ) -> WaveNetAutoencoder:
     """Trains a run to its end, or goes on with it, and returns the autoencoder with the averages of its weights.
+
+    encoder: a run whose encoder is taken and stays as it is, so that the decoder alone learns.
 
     workers: threads that read and prepare notes. devices: how many share each batch; None: all. example_epochs: sounds
     and pictures for TensorBoard each so many epochs; 0: none. The run is the same whatever these three are.
@@ -87,6 +90,9 @@ def train_autoencoder(notes: Notes, config: Config, run: Path, seed: int = 0, wo
         if not (run / STATE).exists() and (run / "decoder.weights.h5").exists():  # an imported checkpoint goes on
             for name, part in parts.items():
                 load_weights(part, run / f"{name}.weights.h5")
+        if encoder:
+            load_weights(autoencoder.encoder, encoder / "encoder.weights.h5")
+            autoencoder.encoder.trainable = False
         fit(TeacherTrainer(autoencoder), teacher_batches(notes, config, seed, workers), run, parts, config.steps,
             config.learning_rates, config.average_decay, config.gradient_norm,
             monitors(run, autoencoder, notes, example_epochs))
@@ -100,6 +106,8 @@ def train_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; an interrupted run is resumed")
     parser.add_argument("--config", default="small", metavar="NAME or FILE.json",
                         help=f"{', '.join(sorted(CONFIGS))}, or a file with fields of its own (default: %(default)s)")
+    parser.add_argument("--encoder", type=Path, metavar="RUN", help="take the encoder of this run, a student's say, as "
+                        "it is, and teach a WaveNet to play its embeddings")
     parser.add_argument("--steps", type=console.whole_number(1, 10_000_000),
                         help="steps in all, instead of the configuration's; its learning rates are stretched to fit")
     parser.add_argument("--precision", choices=CHOICES["precision"], help="instead of the configuration's")
@@ -116,7 +124,7 @@ def train_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
         if args.steps is not None:
             config = stretched(config, args.steps)
         train_autoencoder(Notes(args.notes), config, args.out, workers=args.workers, devices=args.devices,
-                          example_epochs=args.examples)
+                          example_epochs=args.examples, encoder=args.encoder)
 
     return run
 

@@ -20,7 +20,7 @@ from keras import ops
 from device import conditioning, console, files, synth
 from device.errors import TetradError
 from device.preset import HOP_SAMPLES, NOTE_SAMPLES, SAMPLE_RATE_HZ
-from device.spectrum import STEP_SAMPLES, log_spectrum
+from device.spectrum import STEP_SAMPLES
 from train import mulaw
 from train.autoencoder import config_of, load_autoencoder
 from train.config import CHOICES, config_from
@@ -88,7 +88,8 @@ def play_teacher(autoencoder: WaveNetAutoencoder, notes: Notes, config: DistilCo
 
 def embed(autoencoder: WaveNetAutoencoder, audio: np.ndarray) -> np.ndarray:
     """A whole note (T,) -> embedding (T / 512, 16)."""
-    return ops.convert_to_numpy(autoencoder.encoder(encoder_frames(autoencoder.config, audio)[None]))[0]
+    frames = encoder_frames(autoencoder.config, audio)
+    return ops.convert_to_numpy(ops.cast(autoencoder.encoder(frames[None]), "float32"))[0]
 
 
 class StudentCrops:
@@ -233,7 +234,7 @@ def train_student(notes: Notes, teacher: Path, config: DistilConfig, run: Path, 
         tuned = config.encoder == "tuned"
         load_weights(encoder, (begin if begin and tuned else teacher) / "encoder.weights.h5")
         if tuned and not begin:
-            autoencoder.rescale_embedding(embedding_rms(encoder, notes, seed))
+            autoencoder.rescale_embedding(embedding_rms(autoencoder, notes, seed))
     played = played_notes(autoencoder, notes, config, run)
     batches = Batches(StudentCrops(notes, played, config).batch, config.batch, seed, config.steps)
     fit(StudentTrainer(encoder, student, config), batches, run, {"encoder": encoder, "student": student}, config.steps,
@@ -253,16 +254,11 @@ def check_teacher(notes: Notes, teacher: Path, config: DistilConfig) -> None:
                           "the teacher has nothing to play between; give --teacher-notes 0")
 
 
-def embedding_rms(encoder: keras.Model, notes: Notes, seed: int) -> np.ndarray:
+def embedding_rms(autoencoder: WaveNetAutoencoder, notes: Notes, seed: int) -> np.ndarray:
     """(16,) RMS of each of the embedding's numbers, over some notes."""
     picked = np.random.default_rng(seed).integers(0, len(notes.notes), RMS_NOTES)
-    embeddings = np.stack([embed_spectrum(encoder, notes.audio(notes.notes[i])) for i in picked])
+    embeddings = np.stack([embed(autoencoder, notes.audio(notes.notes[i])) for i in picked])
     return np.sqrt(np.mean(embeddings**2, axis=(0, 1)))
-
-
-def embed_spectrum(encoder: keras.Model, audio: np.ndarray) -> np.ndarray:
-    """A whole note (T,), by an encoder that hears spectra -> embedding (T / 512, 16)."""
-    return ops.convert_to_numpy(ops.cast(encoder(log_spectrum(audio)[None]), "float32"))[0]
 
 
 def played_notes(autoencoder: WaveNetAutoencoder, notes: Notes, config: DistilConfig, run: Path) -> TeacherNotes:
@@ -281,10 +277,10 @@ def played_notes(autoencoder: WaveNetAutoencoder, notes: Notes, config: DistilCo
 def save_calibration(notes: Notes, run: Path, seed: int) -> None:
     """`calibration.npz`: embeddings float16 [n, 125, 16] and MIDI pitches of some notes, with which `tetrad quantize`
     measures ranges and fine-tunes."""
-    encoder, random = load_trained(run).autoencoder.encoder, np.random.default_rng(seed)
+    autoencoder, random = load_trained(run).autoencoder, np.random.default_rng(seed)
     picked = [notes.notes[i] for i in
               random.choice(len(notes.notes), min(CALIBRATION_NOTES, len(notes.notes)), replace=False)]
-    embeddings = np.stack([embed_spectrum(encoder, notes.audio(note)) for note in picked])
+    embeddings = np.stack([embed(autoencoder, notes.audio(note)) for note in picked])
     with files.atomic(run / "calibration.npz") as file:
         np.savez_compressed(file, embeddings=embeddings.astype(np.float16),
                             pitches=np.array([note.pitch for note in picked], np.uint8))

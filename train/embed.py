@@ -45,7 +45,7 @@ class RunEncoder:
     def __init__(self, run: Path) -> None:
         from train.sampler import load_teacher  # takes TensorFlow, which the shipped encoder does without
 
-        autoencoder = load_teacher(run)
+        autoencoder = load_teacher(run, plays=False)
         self._config, self._encoder = autoencoder.config, autoencoder.encoder
         self.id = jobs.digest_of(run / "config.json", run / "encoder.weights.h5")
 
@@ -69,7 +69,7 @@ class RunEncoder:
 
 def reach_samples(config: Any) -> int:
     """How far on either side of a step of its input the encoder of a train.wavenet.Config hears: 3,070 samples for
-    `nsynth`, 7 spectra of 128 samples for `small`. A convolution of 3 taps adds its dilation."""
+    `nsynth`, 7 spectra of 256 samples for `small`. A convolution of 3 taps adds its dilation."""
     dilations = [2 ** (i % config.encoder_cycle) for i in range(config.encoder_layers)]
     return int((1 + sum(dilations)) * config.encoder_step_samples)
 

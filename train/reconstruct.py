@@ -9,8 +9,10 @@ import keras
 import numpy as np
 
 from device import conditioning, jobs, synth
-from device.decoder import Decoder
+from device.analysis import Tone, analyse
+from device.decoder import Decoder, loud
 from device.preset import FRAMES, NOTE_SAMPLES
+from device.vibrato import vibrate
 from train import baseline, classifier, mulaw, qualities
 from train.distil import embed, load_trained
 from train.embed import Sound, audio_of
@@ -46,11 +48,19 @@ load_baseline_run = lru_cache(maxsize=2)(baseline.load_baseline)
 load_decoder = lru_cache(maxsize=1)(Decoder)
 
 
-def float_student(student: keras.Model, embedding: np.ndarray, pitch: float) -> np.ndarray:
+def excitation_of(audio: np.ndarray, pitch: float) -> tuple[Tone, synth.Excitation]:
+    """What is measured of a recording, and its partials for one decoded note."""
+    tone = analyse(audio, pitch)
+    return tone, synth.Excitation(tone.partials_cents[None], np.ones((1, 1), np.float32))
+
+
+def float_student(student: keras.Model, embedding: np.ndarray, pitch: float, excitation: synth.Excitation,
+                  ) -> np.ndarray:
     """What `Decoder.decode` does for one note, without int8: [125, 16] -> [64000]."""
-    track = conditioning.channels(embedding, pitch)
-    controls = keras.ops.convert_to_numpy(student(conditioning.to_tensors(track)))
-    return synth.synthesize(synth.level(conditioning.from_tensors(controls, len(track)))[None], pitch)[0]
+    track = conditioning.channels(conditioning.columns(embedding), pitch)
+    outputs = keras.ops.convert_to_numpy(student(conditioning.to_tensors([track])))
+    controls = conditioning.from_tensors(outputs, [len(track)])[0].reshape(-1, synth.CONTROLS)
+    return loud(synth.synthesize(synth.level(controls)[None], pitch, excitation))[0]
 
 
 def by_teacher(models: Models, audio: np.ndarray, pitches: np.ndarray) -> np.ndarray:
@@ -64,11 +74,15 @@ def by_baseline(models: Models, audio: np.ndarray, pitches: np.ndarray) -> np.nd
 
 
 def by_student(models: Models, audio: np.ndarray, pitches: np.ndarray, quantized: bool) -> np.ndarray:
+    """With the partials and the vibrato of each recording, as a preset keeps them."""
     trained, decoder = load_student_run(models.student), load_decoder(models.decoder)
-    embeddings = [embed(trained.autoencoder, recording) for recording in audio]
-    if quantized:
-        return np.stack([decoder.decode(z[None], int(p))[0] for z, p in zip(embeddings, pitches, strict=True)])
-    return np.stack([float_student(trained.student, z, int(p)) for z, p in zip(embeddings, pitches, strict=True)])
+    sounds = []
+    for recording, pitch in zip(audio, pitches.astype(float), strict=True):
+        (tone, excitation), z = excitation_of(recording, pitch), embed(trained.autoencoder, recording)
+        sound = (decoder.decode(z[None], pitch, excitation)[0] if quantized
+                 else float_student(trained.student, z, pitch, excitation))
+        sounds.append(vibrate(sound, tone.rate_hz, tone.depth_cents, tone.delay_s))
+    return np.stack(sounds)
 
 
 RECONSTRUCTIONS: dict[str, Callable[[Models, np.ndarray, np.ndarray], np.ndarray]] = {
@@ -109,5 +123,5 @@ def embeddings_by(run: Path, audio: np.ndarray) -> np.ndarray:
     """Notes [n, NOTE_SAMPLES] through the encoder of any run: float32 [n, 125, 16] or, of a baseline, [n, 1, size]."""
     if read_config(run).get("kind") == baseline.KIND:
         return baseline.embed(load_baseline_run(run), audio)[:, None]
-    teacher = load_teacher_run(run)
+    teacher = load_teacher_run(run, plays=False)
     return np.stack([embed(teacher, sound) for sound in audio])

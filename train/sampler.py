@@ -144,15 +144,20 @@ def generate(autoencoder: WaveNetAutoencoder, embeddings: np.ndarray, pitches: n
     return codes
 
 
-def load_teacher(run: Path) -> WaveNetAutoencoder:
-    """The autoencoder of its own run, or of a student's. Raises TetradError where `run` is of another kind."""
+def load_teacher(run: Path, plays: bool = True) -> WaveNetAutoencoder:
+    """The autoencoder of its own run, or of a student's. Raises TetradError where `run` is of another kind, or where
+    it is to play and the student's run holds its encoder alone."""
     from train import distil  # which imports this module
 
     kind = read_config(run).get("kind")
     if kind == KIND:
         return load_autoencoder(run)
     if kind == distil.KIND:
-        return distil.load_trained(run).autoencoder
+        trained = distil.load_trained(run)
+        if plays and not trained.has_teacher:
+            raise TetradError(f"{run}: holds an encoder and a student; teach a WaveNet to play its embeddings with "
+                              "`tetrad train autoencoder --encoder`, and give that run")
+        return trained.autoencoder
     raise TetradError(f"{run}: holds no WaveNet autoencoder; give a folder that `tetrad train autoencoder` or `tetrad "
                       "train student` wrote")
 

@@ -8,9 +8,9 @@ DDSP, Engel et al. 2020). Convolutions are (1, k) kernels over [rows, columns], 
 from dataclasses import dataclass
 
 import keras
-import librosa
 import numpy as np
 from keras import layers, ops
+from librosa.filters import mel
 
 from device import conditioning, synth
 from device.preset import SAMPLE_RATE_HZ
@@ -108,7 +108,7 @@ RESOLUTIONS_SAMPLES = (128, 512, 2048)
 # evaluation. What is lower is rounding noise, and was never heard.
 LOG_FLOOR = 8e-5
 MEL_BANDS, MEL_WINDOW_SAMPLES = 80, 1024
-MEL = librosa.filters.mel(sr=SAMPLE_RATE_HZ, n_fft=MEL_WINDOW_SAMPLES, n_mels=MEL_BANDS, norm=None).T  # (513, 80)
+MEL = mel(sr=SAMPLE_RATE_HZ, n_fft=MEL_WINDOW_SAMPLES, n_mels=MEL_BANDS, norm=None).T  # (513, 80)
 
 
 def magnitudes(audio: keras.KerasTensor, window_samples: int) -> keras.KerasTensor:
