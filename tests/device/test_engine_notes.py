@@ -302,12 +302,14 @@ def test_without_a_release_part_the_body_goes_on(loop_samples):
     assert db(np.abs(left_over(audio[2_000:], steady_cycles(60, frames))).max()) < -70
 
 
-def test_a_body_without_a_loop_ends_without_a_click_and_without_its_release():
+@pytest.mark.parametrize("released_before_its_end", [None, 60, 20, -20])
+def test_a_body_without_a_loop_ends_without_a_click_and_without_its_release(released_before_its_end):
     table = list(tone_table(48))
     table[2], table[3] = LOOP_START + LOOP_SAMPLES, 0
     ends = (LOOP_START + LOOP_SAMPLES) * RATE_HZ // BANK_HZ
-    engine = engine_of([tuple(table)])
-    audio = play(engine, [on(0, 48)], ends + 2_000)
+    engine = engine_of([tuple(table)], parameters=SUSTAINED)
+    events = [] if released_before_its_end is None else [off(ends - released_before_its_end, 48)]
+    audio = play(engine, [on(0, 48), *events], ends + 2_000)
     assert np.abs(audio[ends - 2_000:ends - 300]).max() > 0.3
     assert np.all(audio[ends + 500:] == 0)
     assert above(audio[6_000:], 3_000) < db(VOICE_GAIN) - 60
