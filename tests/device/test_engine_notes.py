@@ -163,6 +163,9 @@ def test_decay_follows_the_knobs_without_a_click():
     motion[..., 3] = [0, 200, 0, 200]
     audio = play(engine_of([tone_table(45, motion)]), [on(0), blend(0, 0, 0), blend(24_000, 1, 0)], 36_000)
     assert above(audio[12_000:], 3_000) < db(VOICE_GAIN) - 70
+    hz = steady_cycles(45, np.array([RATE_HZ]))[0]
+    assert level_of(audio[18_000:23_900], hz) == pytest.approx(db(0.8 * VOICE_GAIN), abs=0.1)
+    assert level_of(audio[25_000:29_000], hz) - level_of(audio[31_000:35_000], hz) == pytest.approx(25, abs=0.5)
 
 
 def test_a_voice_that_has_decayed_by_90_db_is_over():
