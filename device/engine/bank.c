@@ -172,20 +172,24 @@ float bank_level(const bank_table *table, bank_layers layers, bank_point point, 
         ? low : low + layers.share * (layer_level(table, layers.high, point, sample) - low);
 }
 
-bank_motion bank_motion_at(const bank_table *table, bank_layers layers, bank_point point) {
-    const float corners[ENGINE_CORNERS] = {(1.0f - point.x) * (1.0f - point.y), point.x * (1.0f - point.y),
+/* Adds a layer's motion by its share; rate and delay times depth. */
+static void add_motion(bank_motion *sum, const bank_motion corners[ENGINE_CORNERS], bank_point point, float share) {
+    const float weights[ENGINE_CORNERS] = {(1.0f - point.x) * (1.0f - point.y), point.x * (1.0f - point.y),
                                            (1.0f - point.x) * point.y, point.x * point.y};
-    const float shares[2] = {1.0f - layers.share, layers.share};
-    bank_motion sum = {0};
-    for (int i = 0; i < 2 * ENGINE_CORNERS; i++) {
-        int corner = i / 2, layer = i % 2 ? layers.high : layers.low;
-        const bank_motion *motion = &table->motion[layer][corner];
-        float weight = corners[corner] * shares[i % 2], depth = weight * motion->depth_cents;
-        sum.depth_cents += depth;
-        sum.rate_hz += depth * motion->rate_hz;
-        sum.delay_s += depth * motion->delay_s;
-        sum.decay_db_per_s += weight * motion->decay_db_per_s;
+    for (int i = 0; i < ENGINE_CORNERS; i++) {
+        float weight = weights[i] * share, depth = weight * corners[i].depth_cents;
+        sum->depth_cents += depth;
+        sum->rate_hz += depth * corners[i].rate_hz;
+        sum->delay_s += depth * corners[i].delay_s;
+        sum->decay_db_per_s += weight * corners[i].decay_db_per_s;
     }
+}
+
+bank_motion bank_motion_at(const bank_table *table, bank_layers layers, bank_point point) {
+    bank_motion sum = {0};
+    add_motion(&sum, table->motion[layers.low], point, 1.0f - layers.share);
+    if (layers.share > 0.0f)
+        add_motion(&sum, table->motion[layers.high], point, layers.share);
     if (sum.depth_cents > 0.0f) {
         sum.rate_hz /= sum.depth_cents;
         sum.delay_s /= sum.depth_cents;

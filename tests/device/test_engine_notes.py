@@ -161,7 +161,7 @@ def test_decay_lies_between_those_of_the_corners_and_of_the_layers():
 def test_decay_follows_the_knobs_without_a_click():
     motion = np.zeros((1, 4, 4), np.float32)
     motion[..., 3] = [0, 200, 0, 200]
-    audio = play(engine_of([tone_table(45, motion)]), [on(0), blend(0, 0, 0), blend(24_000, 1, 0)], 36_000)
+    audio = play(engine_of([tone_table(45, motion)]), [on(0, 45), blend(0, 0, 0), blend(24_000, 1, 0)], 36_000)
     assert above(audio[12_000:], 3_000) < db(VOICE_GAIN) - 70
     hz = steady_cycles(45, np.array([RATE_HZ]))[0]
     assert level_of(audio[18_000:23_900], hz) == pytest.approx(db(0.8 * VOICE_GAIN), abs=0.1)
