@@ -6,6 +6,7 @@ carries them in a few bytes, and decoder and engine put them back.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,16 +25,23 @@ PEAK_RANGE_DB = 45.0  # under the strongest partial
 PEAK_RISE_DB = 15.0  # over what is around it, or it is noise
 AROUND_HZ = 120.0
 STEADY_CENTS = 4.0  # a partial further off its harmonic than this is heard as off, and one that moves less stays
+STEADY_HZ = (0.3, 2.0)  # at least, as windows know no better; at most, as noise has peaks everywhere
+LINE_HZ, BESIDE_HZ = 3.0, 12.0  # half widths: of a steady partial in a window, and of what is looked at beside it
+LINE_SHARE = 0.6  # of the power there that a partial has, and a peak of noise has not
 MATCH_CENTS = 35.0  # within which a partial is the harmonic of a note that is a little out of tune
 FREE_SHARE = 0.01  # of the power in partials far from harmonics makes a bell, whose partials are no vibrato
 MOST_FREE = 24  # partials of their own, of the strongest
 SLOT_REACH = 6  # slots away from its own that a partial may be put
+MOST_CENTS = 3_200.0  # away from it; with the detuning, an int16 of tenths holds it
 STIFFEST = 3e-3  # B of the stiffest strings
+STIFF_PARTIALS = 3  # from so many on, those above are looked for where a stiff string has them
+SIDE_BANDS = 2.5  # of a vibrato's rate, beyond its depth: as far as it spreads a partial
 
 TRACK_PARTIALS = 12
 TRACK_TOP_HZ = 5_000.0
-TRACK_HALF_BAND_HZ = 110.0
-TRACK_SMOOTH_FRAMES = 11  # 44 ms: a sixth of the fastest vibrato's period and more
+TRACK_FRAME_SAMPLES = 32  # of the bands: 500 Hz, so that they may be 250 Hz to either side
+TRACK_CENTS = 60.0  # of a vibrato that bands must hold
+SMOOTHING = np.hanning(13)[1:-1]  # of 11 frames, 44 ms
 TRACK_REACH_CENTS = 120.0
 HELD_S = 3.0  # of a note, NSynth's
 VIBRATO_HZ = (3.0, 9.0)
@@ -64,15 +72,33 @@ def analyse(audio: np.ndarray, pitch: float) -> Tone:
     detune, stiffness = harmonic_fit(early, f0_hz)
     fundamental_hz = f0_hz * 2 ** (detune / 1200)
     stretched = stretch_cents(stiffness)
-    cents, is_harmonic, free_share = place_partials(early, late, fundamental_hz, stretched)
+    spectrum = np.fft.rfft(audio, PADDED_SAMPLES)
+    track = pitch_track(spectrum, fundamental_hz, stretched, np.ones(PARTIALS, bool))
+    rate_hz, depth_cents, _ = vibrato(track)
+    moved_cents = 0.0
+    if depth_cents or moves(track):  # its peaks need not lie round its pitch, and those beside a harmonic are of it
+        moved_cents = depth_cents or min(2 * restlessness(track), MATCH_CENTS)
+        detune += float(np.median(track[_held()]))
+        fundamental_hz = f0_hz * 2 ** (detune / 1200)
+    spread_hz = moved_cents * fundamental_hz * np.arange(1, PARTIALS + 1) / 1731 + SIDE_BANDS * rate_hz
+    cents, is_harmonic, free_share = place_partials(early, late, fundamental_hz, stretched, spread_hz)
     if free_share > FREE_SHARE:  # its pitch is where the player hears it, and the partials lie where they lie
         return Tone((cents + np.float32(detune)).astype(np.float32), 0.0, np.zeros(FRAMES, np.float32), 0.0, 0.0, 0.0,
                     decay(audio))
-    track = pitch_track(audio, fundamental_hz, cents, is_harmonic)
+    if moved_cents or not is_harmonic[:TRACK_PARTIALS].all():
+        track = pitch_track(spectrum, fundamental_hz, cents, is_harmonic)
     rate_hz, depth_cents, delay_s = vibrato(track)
     if depth_cents or moves(track):  # what was placed were the peaks of a moving sound
         cents = stretched
     return Tone(cents, detune, (track + detune).astype(np.float32), rate_hz, depth_cents, delay_s, decay(audio))
+
+
+class Peaks(NamedTuple):
+    """The partials of a window."""
+
+    hz: np.ndarray  # ascending
+    db: np.ndarray  # under the strongest
+    is_line: np.ndarray  # bool: a partial, and not the top of a band of noise
 
 
 def stretch_cents(stiffness: float) -> np.ndarray:
@@ -86,15 +112,15 @@ def _window() -> np.ndarray:
     return np.hanning(PEAK_WINDOW_SAMPLES).astype(np.float32)
 
 
-def peaks(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The partials of a window: frequencies in Hz, ascending, and levels in dB under the strongest."""
+def peaks(audio: np.ndarray) -> Peaks:
+    """The partials of PEAK_WINDOW_SAMPLES."""
     power = np.abs(np.fft.rfft(audio * _window(), PADDED_SAMPLES)) ** 2
     db = 10 * np.log10(power + 1e-12)
     inner = db[1:-1]
     found = 1 + np.flatnonzero((inner > db[:-2]) & (inner >= db[2:]) & (inner > db.max() - PEAK_RANGE_DB)
                                & (inner > -60))
     if not len(found):
-        return np.zeros(0), np.zeros(0)
+        return Peaks(np.zeros(0), np.zeros(0), np.zeros(0, bool))
     step = round(AROUND_HZ / BIN_HZ / 4)
     coarse = np.median(db[: len(db) // step * step].reshape(-1, step), axis=1)  # of 30 Hz each
     padded = np.pad(coarse, 4, mode="edge")
@@ -104,39 +130,46 @@ def peaks(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     bend = a - 2 * b + c
     offset = np.where(bend < 0, 0.5 * (a - c) / np.where(bend < 0, bend, 1), 0)
     hz = (found + offset) * BIN_HZ
+    total = np.concatenate([[0.0], np.cumsum(power, dtype=np.float64)])
+    near, beside = (total[np.minimum(found + half + 1, len(power))] - total[np.maximum(found - half, 0)]
+                    for half in (round(LINE_HZ / BIN_HZ), round(BESIDE_HZ / BIN_HZ)))
     heard = hz > 20
-    return hz[heard], db[found][heard] - db.max()
+    return Peaks(hz[heard], db[found][heard] - db.max(), (near > LINE_SHARE * beside)[heard])
 
 
-def harmonic_fit(found: tuple[np.ndarray, np.ndarray], f0_hz: float) -> tuple[float, float]:
-    """Detuning in cents and stiffness B of the partials that are near harmonics, following them upwards."""
-    hz, db = found
-    detune, stiffness = 0.0, 0.0
-    ks, deviations, weights = [], [], []
+def harmonic_fit(found: Peaks, f0_hz: float) -> tuple[float, float]:
+    """Detuning in cents and stiffness B of the partials that are near harmonics, following them upwards.
+
+    (f_k / k)^2 of a stiff string is a line in k^2, whose slope over its value at 0 is B.
+    """
+    hz, db, _ = found
+    base_hz, stiffness = f0_hz, 0.0  # of the string without stiffness
+    ks, at_hz, weights = list[int](), list[float](), list[float]()
     for k in range(1, 31):
-        expected = k * f0_hz * 2 ** (detune / 1200) * np.sqrt((1 + stiffness * k * k) / (1 + stiffness))
-        near = np.abs(hz - expected) < expected * MATCH_CENTS / 1731
-        if not near.any():
+        expected = k * base_hz * np.sqrt(1 + stiffness * k * k)
+        low, high = np.searchsorted(hz, expected * np.array([1 - MATCH_CENTS / 1731, 1 + MATCH_CENTS / 1731]))
+        if low == high:
             continue
-        best = np.flatnonzero(near)[np.argmax(db[near])]
+        best = low + int(np.argmax(db[low:high]))
         ks.append(k)
-        deviations.append(1200 * np.log2(hz[best] / (k * f0_hz)))
-        weights.append(10 ** (db[best] / 20) / k)  # the low ones are what is heard as the pitch
-        n, d, w = np.array(ks, float), np.array(deviations), np.array(weights)
-        if len(ks) >= 5:
-            # 600 log2(1 + B k^2) is about 866 B k^2: a line in k^2
-            slope, detune = line(n**2, d, w + 0.01)
-            stiffness = float(np.clip(slope / 866, 0, STIFFEST))
-            if stiffness == 0:
-                detune = weighted_median(d, w)
-            else:
-                detune += 866 * stiffness  # of the first partial, not of the string without stiffness
-        else:
-            detune = weighted_median(d, w)
-    stray = np.abs(d - detune - 866 * stiffness * (n**2 - 1)) if ks else np.zeros(1)
-    if 866 * stiffness * 100 < STEADY_CENTS or np.median(stray) > STEADY_CENTS:  # not heard in the tenth, or no string
-        return (float(weighted_median(np.array(deviations), np.array(weights))) if ks else 0.0), 0.0
-    return float(detune), stiffness
+        at_hz.append(float(hz[best]) / k)
+        weights.append(10 ** (float(db[best]) / 20) / k)  # the low ones are what is heard as the pitch
+        n, d, w = np.array(ks, float), np.array(at_hz), np.array(weights)
+        base_hz, stiffness = weighted_median(d, w), 0.0
+        if len(ks) >= STIFF_PARTIALS:
+            slope, level = line(n**2, d**2, w + 0.01)
+            if slope > 0 and level > 0:
+                base_hz, stiffness = float(np.sqrt(level)), min(float(slope / level), STIFFEST)
+    if not ks:
+        return 0.0, 0.0
+    plain = 1200 * np.log2(d / weighted_median(d, w))
+    stray = 1200 * np.log2(d / base_hz) - 600 * np.log2(1 + stiffness * n**2)
+    # Not heard in the tenth, or no string
+    is_stiff = (len(ks) > STIFF_PARTIALS and 866 * stiffness * 100 >= STEADY_CENTS
+                and np.median(np.abs(stray)) < min(STEADY_CENTS, 0.5 * np.median(np.abs(plain))))
+    if not is_stiff:
+        return float(1200 * np.log2(weighted_median(d, w) / f0_hz)), 0.0
+    return float(1200 * np.log2(base_hz * np.sqrt(1 + stiffness) / f0_hz)), stiffness
 
 
 def line(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
@@ -153,72 +186,90 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
     return float(values[order][np.searchsorted(total, total[-1] / 2)])
 
 
-def place_partials(early: tuple[np.ndarray, np.ndarray], late: tuple[np.ndarray, np.ndarray], fundamental_hz: float,
-                   stretched: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+def place_partials(early: Peaks, late: Peaks, fundamental_hz: float, stretched: np.ndarray,
+                   spread_hz: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Puts steady partials that are no harmonics into the slots of the harmonics next to them.
 
-    Returns cents float32 [PARTIALS]; bool [PARTIALS], which slots hold a harmonic still; and how much of the power lies
-    in partials that are far from any.
+    `spread_hz` [PARTIALS]: as far as a moving pitch spreads each harmonic. Returns cents float32 [PARTIALS]; bool
+    [PARTIALS], which slots hold a harmonic still; and how much of the power lies in partials that are far from any.
     """
-    hz, db = early
+    hz, db, is_line = early
     k = np.arange(1, PARTIALS + 1)
-    harmonic_hz = k * fundamental_hz * 2 ** (stretched / 1200)
     cents, taken, is_harmonic = stretched.copy(), np.zeros(PARTIALS, bool), np.ones(PARTIALS, bool)
+    if not len(hz) or not len(late.hz):
+        return cents, is_harmonic, 0.0
+    harmonic_hz = k * fundamental_hz * 2 ** (stretched / 1200)
+    nears = nearest(harmonic_hz, hz)
+    offs = 1200 * np.log2(hz / harmonic_hz[nears])
+    stays = np.abs(late.hz[nearest(late.hz, hz)] - hz) < np.clip(hz * STEADY_CENTS / 1731, *STEADY_HZ)
+    is_own = (np.abs(offs) > STEADY_CENTS) & (np.abs(hz - harmonic_hz[nears]) > spread_hz[nears])
     placed, free_power = 0, 0.0
+    lies_hz = harmonic_hz.copy()
     for i in np.argsort(-db):
-        near = int(np.argmin(np.abs(harmonic_hz - hz[i])))
-        off = 1200 * np.log2(hz[i] / harmonic_hz[near])
-        if abs(off) <= STEADY_CENTS:
+        near = nears[i]
+        if not is_own[i]:
             taken[near] = True
             continue
-        steady = len(late[0]) and np.min(np.abs(1200 * np.log2(late[0] / hz[i]))) < STEADY_CENTS
-        beside = taken & (np.abs(harmonic_hz * 2 ** ((cents - stretched) / 1200) - hz[i]) < 0.1 * fundamental_hz)
-        if not steady or beside.any() or placed == MOST_FREE:  # noise, or a side-band of a stronger one
+        if not (stays[i] and is_line[i]) or placed == MOST_FREE:
+            continue
+        if (taken & (np.abs(lies_hz - hz[i]) < 0.1 * fundamental_hz)).any():  # a side-band of a stronger one
             continue
         free = np.flatnonzero(~taken & (np.abs(k - 1 - near) <= SLOT_REACH))
         if not len(free):
             continue
         slot = int(free[np.argmin(np.abs(free - near))])
         deviation = 1200 * np.log2(hz[i] / (k[slot] * fundamental_hz))
-        if abs(deviation) > 3_276:
+        if abs(deviation) > MOST_CENTS:
             continue
-        cents[slot], taken[slot], is_harmonic[slot], placed = deviation, True, False, placed + 1
-        free_power += 10 ** (db[i] / 10) if abs(off) > MATCH_CENTS else 0.0
-    return cents.astype(np.float32), is_harmonic, free_power / max(float(np.sum(10 ** (db / 10))), 1e-12)
+        cents[slot], lies_hz[slot], taken[slot], is_harmonic[slot] = deviation, hz[i], True, False
+        placed += 1
+        free_power += 10 ** (db[i] / 10) if abs(offs[i]) > MATCH_CENTS else 0.0
+    return cents.astype(np.float32), is_harmonic, free_power / float(np.sum(10 ** (db / 10)))
+
+
+def nearest(ascending: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Where in `ascending`, which has members, lies what is nearest to each value."""
+    if len(ascending) == 1:
+        return np.zeros(len(values), np.int64)
+    return np.searchsorted((ascending[1:] + ascending[:-1]) / 2, values)
 
 
 def baseband(spectrum: np.ndarray, centre_hz: float, half_band_hz: float) -> tuple[np.ndarray, float]:
-    """The band round a frequency, brought down to 0 Hz at 250 Hz: complex [FRAMES], and the exact frequency."""
-    points = PADDED_SAMPLES // FRAME_SAMPLES
+    """The band round a frequency, brought down to 0 Hz at 500 Hz: complex [2 FRAMES], and the exact frequency."""
+    points = PADDED_SAMPLES // TRACK_FRAME_SAMPLES
     centre, half = round(centre_hz / BIN_HZ), min(int(half_band_hz / BIN_HZ), points // 2 - 1)
-    taper = 0.5 + 0.5 * np.cos(np.pi * np.arange(-half, half + 1) / (half + 1))
+    inside = half + 1 - np.abs(np.arange(-half, half + 1))
+    taper = 0.5 - 0.5 * np.cos(np.pi * np.minimum(inside / (0.3 * half + 1), 1))  # flat, or a vibrato would lose depth
     bins = np.arange(centre - half, centre + half + 1)
     valid = (bins >= 0) & (bins < len(spectrum))
-    folded = np.zeros(points, np.complex128)
+    folded = np.zeros(points, np.complex64)
     folded[np.arange(-half, half + 1)[valid]] = spectrum[bins[valid]] * taper[valid]
-    return np.fft.ifft(folded)[:FRAMES], centre * BIN_HZ
+    return np.fft.ifft(folded)[: NOTE_SAMPLES // TRACK_FRAME_SAMPLES], centre * BIN_HZ
 
 
-def pitch_track(audio: np.ndarray, fundamental_hz: float, cents: np.ndarray, is_harmonic: np.ndarray) -> np.ndarray:
-    """float [FRAMES]: how far the pitch is off its mean, in cents; 0 where there is none to follow.
+def pitch_track(spectrum: np.ndarray, fundamental_hz: float, cents: np.ndarray, is_harmonic: np.ndarray) -> np.ndarray:
+    """float [FRAMES]: how far the pitch is off the fundamental, in cents; 0 where there is none to follow.
 
-    From the phases of the first harmonics, weighted as their frequencies can be known.
+    From the phases of the first harmonics, of the spectrum of PADDED_SAMPLES, weighted as their frequencies can be
+    known. Of low pitches the upper ones are left out: a vibrato would take them through their neighbours' bands.
     """
-    spectrum = np.fft.rfft(audio, PADDED_SAMPLES)
-    half_band_hz = min(0.5 * fundamental_hz, TRACK_HALF_BAND_HZ)
-    turned, weight = np.zeros(FRAMES), np.zeros(FRAMES)
+    turned, weight = np.zeros(2 * FRAMES), np.zeros(2 * FRAMES)
+    heard = 0
     for slot in range(TRACK_PARTIALS):
         expected_hz = (slot + 1) * fundamental_hz * 2 ** (cents[slot] / 1200)
-        if not is_harmonic[slot] or expected_hz > TRACK_TOP_HZ:
+        moved_hz = TRACK_CENTS / 1731 * expected_hz
+        half_band_hz = min(0.5 * fundamental_hz, 2 * moved_hz + 20.0, 0.48 * SAMPLE_RATE_HZ / TRACK_FRAME_SAMPLES)
+        if not is_harmonic[slot] or expected_hz > TRACK_TOP_HZ or (heard > 2 and moved_hz + 8.0 > 0.85 * half_band_hz):
             continue
         band, centre_hz = baseband(spectrum, expected_hz, half_band_hz)
         step = band[1:] * np.conj(band[:-1])
-        off = (np.angle(step) * FRAME_HZ / (2 * np.pi) + centre_hz - expected_hz) / expected_hz
+        off = (np.angle(step) * 2 * FRAME_HZ / (2 * np.pi) + centre_hz - expected_hz) / expected_hz
         w = np.abs(step) * (slot + 1) ** 2
         turned[1:] += w * off
         weight[1:] += w
-    smooth = np.hanning(TRACK_SMOOTH_FRAMES + 2)[1:-1]
-    turned, weight = np.convolve(turned, smooth, "same"), np.convolve(weight, smooth, "same")
+        heard += 1
+    turned, weight = turned.reshape(FRAMES, 2).sum(axis=1), weight.reshape(FRAMES, 2).sum(axis=1)
+    turned, weight = np.convolve(turned, SMOOTHING, "same"), np.convolve(weight, SMOOTHING, "same")
     top = weight.max()
     if top <= 0:
         return np.zeros(FRAMES)
@@ -259,16 +310,27 @@ def vibrato(track: np.ndarray) -> tuple[float, float, float]:
     sines = np.stack([np.sin(2 * np.pi * rate_hz * at), np.cos(2 * np.pi * rate_hz * at), np.ones_like(at)], 1)[settled]
     fit, *_ = np.linalg.lstsq(sines, held[settled], rcond=None)
     explained = 1 - np.var(held[settled] - sines @ fit) / max(np.var(held[settled]), 1e-12)
-    fitted = float(np.hypot(fit[0], fit[1]))
+    turns = rate_hz / FRAME_HZ * np.arange(len(SMOOTHING))
+    kept = float(np.abs(SMOOTHING @ np.exp(2j * np.pi * turns)) / SMOOTHING.sum())  # by the track's smoothing
+    fitted = float(np.hypot(fit[0], fit[1])) / kept
     if explained < VIBRATO_SHARE or not VIBRATO_CENTS[0] <= fitted <= VIBRATO_CENTS[1]:
         return none
     return rate_hz, fitted, 0.0 if delay_s < begin / FRAME_HZ + 0.02 else delay_s
 
 
+def _held() -> slice:
+    """Of a track's frames those of the held sound, without its attack."""
+    return slice(round(0.1 * FRAME_HZ), round(HELD_S * FRAME_HZ))
+
+
+def restlessness(track: np.ndarray) -> float:
+    """RMS in cents of what moves in the pitch track [FRAMES] of the held sound."""
+    return float(np.std(track[_held()]))
+
+
 def moves(track: np.ndarray) -> bool:
     """Whether the pitch track [FRAMES] of the held sound is too restless for its partials to be told apart."""
-    held = track[round(0.1 * FRAME_HZ) : round(HELD_S * FRAME_HZ)]
-    return bool(np.std(held) > STEADY_CENTS)
+    return restlessness(track) > STEADY_CENTS
 
 
 def decay(audio: np.ndarray) -> float:
