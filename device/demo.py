@@ -77,7 +77,7 @@ def demo_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
         preset = Preset.read(args.preset)
         notes, knobs = piece()
         files.make_folder(args.out)
-        bank = song_bank(preset, needed_pitches(notes, preset), args.out / f"bank-{preset.digest[:8]}")
+        bank = song_bank(preset, needed_pitches(notes), args.out / f"bank-{preset.digest[:8]}")
         audio = render([*notes, *knob_path(knobs)], bank, preset.synth)
         frames, peak = write_wav(args.out / "demo.wav", [audio], RATE_HZ)
         draw(args.out / "demo.png", audio, knobs, preset)

@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from argparse import ArgumentParser, Namespace
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +22,7 @@ from device.song import CENTRE, DRUM_CHANNEL, Event, knob_path, read_knobs, song
 RATE_HZ = 48_000
 POLYPHONY = 32
 BLOCK_FRAMES = 1_024
+LOWEST_KEY, HIGHEST_KEY = 21, 108  # of a piano, and of NSynth: the pitches that the decoder has learned
 MAX_TAIL_S = 30.0  # after the last event
 
 
@@ -83,13 +85,11 @@ def render(events: Iterable[Event], bank: Bank, synth: Synth, rate_hz: int = RAT
     return np.concatenate(list(play(engine, events, rate_hz)))
 
 
-def needed_pitches(events: Iterable[Event], preset: Preset) -> list[int]:
-    """The preset's pitches that the notes of the events are played from, the most used first."""
-    uses = dict.fromkeys(preset.pitches, 0)
-    for event in events:
-        if event.kind == _engine.NOTE_ON:
-            uses[min(preset.pitches, key=lambda pitch: (abs(pitch - event.key), pitch))] += 1
-    return sorted((pitch for pitch in preset.pitches if uses[pitch]), key=lambda pitch: -uses[pitch])
+def needed_pitches(events: Iterable[Event]) -> list[int]:
+    """The pitches that the notes of the events are decoded at, the most used first: each key its own, so that none is
+    a neighbour's sound played faster. Beyond the keys of a piano, the nearest of these."""
+    uses = Counter(min(max(event.key, LOWEST_KEY), HIGHEST_KEY) for event in events if event.kind == _engine.NOTE_ON)
+    return [key for key, _ in sorted(uses.items(), key=lambda item: (-item[1], item[0]))]
 
 
 def song_bank(preset: Preset, pitches: Sequence[int], directory: Path, decoder_path: Path | None = None) -> Bank:
@@ -152,7 +152,7 @@ def render_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
             raise TetradError(f"{args.out}: there is no folder {args.out.parent}; make it")
         preset, events = Preset.read(args.preset), _played(args.song, args.knobs)
         with TemporaryDirectory(prefix="tetrad-") as passing:
-            bank = song_bank(preset, needed_pitches(events, preset), args.bank or Path(passing), args.decoder)
+            bank = song_bank(preset, needed_pitches(events), args.bank or Path(passing), args.decoder)
             console.report(args, _render_to(args.out, events, bank, preset.synth, args.rate_hz, args.polyphony))
     return run
 

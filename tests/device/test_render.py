@@ -295,10 +295,10 @@ def some_preset() -> Preset:
     return make_preset(corners, name="p", pitches=(60, 64, 68, 72))
 
 
-def test_the_most_used_of_the_needed_pitches_come_first_and_no_others():
-    events = [Event(0, _engine.NOTE_ON, key=key) for key in (61, 62, 63, 64, 20, 127)]
+def test_each_key_is_decoded_at_its_own_pitch_the_most_used_first():
+    events = [Event(0, _engine.NOTE_ON, key=key) for key in (61, 62, 63, 62, 20, 127)]
     events.append(Event(0, _engine.NOTE_OFF, key=68))
-    assert render.needed_pitches(events, some_preset()) == [60, 64, 72]
+    assert render.needed_pitches(events) == [62, 21, 61, 63, 108]
 
 
 class SineDecoder:
@@ -365,13 +365,13 @@ def test_a_bank_of_another_decoder_is_replaced(box, monkeypatch, capsys):
 
 def test_a_bank_is_kept_and_a_whole_one_needs_no_decoder(box, monkeypatch):
     assert box("--bank", "bank") == 0
-    assert Bank.open("bank").pitches == (60,)
+    assert Bank.open("bank").pitches == (61, 62)
     opened = SineDecoder.opened
     assert box("--bank", "bank") == 0
     assert SineDecoder.opened == opened
     Path("song.mid").write_bytes(midi_bytes(*note(61), *note(72)))
     assert box("--bank", "bank") == 0
-    assert Bank.open("bank").pitches == (60, 72)
+    assert Bank.open("bank").pitches == (61, 62, 72)
     (Path("bank") / "bank.json").write_text("{")
     assert box("--bank", "bank") == 0
 

@@ -175,7 +175,7 @@ def test_the_shipped_file_hears_a_long_sound_as_its_network_does_at_once() -> No
 
 def test_reach_is_that_of_the_filters() -> None:
     assert reach_samples(CONFIGS["nsynth"]) == 1 + 3 * 1023
-    assert reach_samples(CONFIGS["small"]) == 7 * 128
+    assert reach_samples(CONFIGS["small"]) == 7 * 256
 
 
 def test_a_run_embeds_as_it_hears(tmp_path: Path) -> None:

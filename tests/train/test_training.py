@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import tetrad
-from device import conditioning
+from device import analysis, conditioning, synth
 from device.errors import TetradError
 from tests.train import tiny
 from train import autoencoder, crops, distil, run
+from train.sampler import load_teacher
 from train.student import StudentConfig
 
 
@@ -40,7 +41,6 @@ def teacher(notes: crops.Notes, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def student_config() -> distil.DistilConfig:
     return distil.DistilConfig(CONFIG, StudentConfig(width=8, layers=4, cycle=2), crop_samples=2048, batch=3,
-                               teacher_notes=2, teacher_samples=4096, teacher_share=0.4, teacher_crop_samples=1024,
                                learning_rates=((0, 3e-3),), average_decay=0.9, steps=30)
 
 
@@ -88,30 +88,59 @@ def test_an_imported_run_is_trained_on_from_its_weights(notes: crops.Notes, teac
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-def test_a_student_learns_from_recordings_and_teacher_and_is_quantized(notes: crops.Notes, teacher: Path,
-                                                                      tmp_path: Path) -> None:
-    folder = tmp_path / "student"
-    distil.train_student(notes, teacher, student_config(), folder)
-    history = losses(folder)
+def same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@pytest.fixture(scope="module")
+def student(notes: crops.Notes, teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "student"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "EPOCH_STEPS", 5)
+        distil.train_student(notes, teacher, student_config(), folder)
+    return folder
+
+
+def test_a_student_learns_with_its_encoder(teacher: Path, student: Path) -> None:
+    history = losses(student)
     assert min(history[-2:]) < history[0]
-    before, after = autoencoder.load_autoencoder(teacher), distil.load_trained(folder).autoencoder
-    assert not np.allclose(before.encoder.get_weights()[0], after.encoder.get_weights()[0])  # tuned with the student
-    assert not np.allclose(before.decoder.get_weights()[0], after.decoder.get_weights()[0])
-    inputs = list(distil.calibration_inputs(folder))
-    assert inputs[0].shape == (1, conditioning.ROWS, conditioning.COLUMNS, conditioning.CHANNELS)
-    assert distil.load_student(folder).output_shape[:3] == (1, conditioning.ROWS, conditioning.COLUMNS)
-    assert tetrad.main(["quantize", str(folder), "--out", str(tmp_path / "d.tflite"),
+    before, after = autoencoder.load_autoencoder(teacher), distil.load_trained(student).autoencoder
+    assert not np.allclose(before.encoder.get_weights()[0], after.encoder.get_weights()[0])
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_a_student_is_quantized(student: Path, tmp_path: Path, steps: int) -> None:
+    assert distil.load_student(student).output_shape[:3] == (1, conditioning.ROWS, conditioning.COLUMNS)
+    assert tetrad.main(["quantize", str(student), "--out", str(tmp_path / "d.tflite"), "--steps", str(steps),
                         "--encoder", str(tmp_path / "e.tflite")]) == 0
     assert tetrad.main(["check", str(tmp_path / "d.tflite")]) == 0
 
 
-def test_a_frozen_encoder_stays_as_the_teacher_left_it(notes: crops.Notes, teacher: Path, tmp_path: Path) -> None:
-    config = dataclasses.replace(student_config(), encoder="frozen", teacher_notes=0, steps=5)
-    distil.train_student(notes, teacher, config, tmp_path / "student")
-    before, after = autoencoder.load_autoencoder(teacher), distil.load_trained(tmp_path / "student").autoencoder
-    audio = notes.audio(notes.notes[0])
-    ratio = distil.embed(before, audio) / distil.embed(after, audio)
-    np.testing.assert_allclose(ratio, np.broadcast_to(ratio[:1], ratio.shape), rtol=1e-3)  # in other units alone
+def test_a_student_alone_has_no_teacher_until_one_is_taught(notes: crops.Notes, student: Path, tmp_path: Path) -> None:
+    with pytest.raises(TetradError, match="train autoencoder --encoder"):
+        load_teacher(student)
+    taught = autoencoder.train_autoencoder(notes, CONFIG, tmp_path / "taught", encoder=student)
+    assert losses(tmp_path / "taught")[-1] < losses(tmp_path / "taught")[0]
+    assert same(taught.encoder.get_weights(), distil.load_trained(student).autoencoder.encoder.get_weights())
+
+
+def test_a_taught_teacher_plays_for_a_student_that_goes_on(notes: crops.Notes, student: Path, tmp_path: Path) -> None:
+    autoencoder.train_autoencoder(notes, CONFIG, tmp_path / "taught", encoder=student)
+    config = dataclasses.replace(student_config(), encoder="frozen", teacher_notes=2, teacher_samples=4096,
+                                 teacher_share=0.4, steps=5)
+    distil.train_student(notes, tmp_path / "taught", config, tmp_path / "distilled", begin=student)
+    before, after = distil.load_trained(student), distil.load_trained(tmp_path / "distilled")
+    assert same(before.autoencoder.encoder.get_weights(), after.autoencoder.encoder.get_weights())
+    assert not same(before.student.get_weights(), after.student.get_weights())
+    np.testing.assert_allclose(before.student.get_weights()[0], after.student.get_weights()[0], atol=0.1)
+    assert np.load(tmp_path / "distilled" / "teacher_notes.npz")["codes"].shape == (2, 4096)
+
+
+def test_a_teacher_does_not_play_to_an_encoder_that_moves(notes: crops.Notes, teacher: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(student_config(), teacher_notes=2)
+    with pytest.raises(TetradError, match="--encoder frozen"):
+        distil.train_student(notes, teacher, config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_of_another_configuration_is_refused(notes: crops.Notes, teacher: Path) -> None:
@@ -161,7 +190,26 @@ def test_neighbouring_pitches_are_mixed(notes: crops.Notes) -> None:
     assert [notes.notes[i].instrument_str for i in notes.neighbours(middle)] == [middle.instrument_str] * 2
     below, above = (notes.notes[i].pitch for i in notes.neighbours(middle))
     assert below < middle.pitch < above
+    assert notes.neighbours(middle, louder=True) == []  # of one velocity
     np.testing.assert_array_equal(distil.mixing([1, 2]), [[1, 0, 0], [0, 0.5, 0.5]])
+
+
+def test_instruments_that_are_for_tests_are_never_drawn(tmp_path: Path) -> None:
+    folder = tiny.write_notes(tmp_path / "notes")
+    (folder / crops.TEST_INSTRUMENTS).write_text("reed_synthetic_001\n")
+    assert {note.instrument_str for note in crops.Notes(folder).notes} == {"reed_synthetic_000", "reed_synthetic_002"}
+
+
+def test_a_crop_is_excited_by_its_recordings_own_partials(notes: crops.Notes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its phases run on from those of the crop before."""
+    cents, track = np.linspace(0, 90, 100, dtype=np.float32), np.linspace(-20, 20, 1000, dtype=np.float32)
+    monkeypatch.setattr(notes, "tone", lambda note: analysis.Tone(cents, 0.0, track, 0.0, 0.0, 0.0, 0.0))
+    made = distil.StudentCrops(notes, distil.TeacherNotes(np.zeros((0, 0)), np.zeros((0, 2))), student_config())
+    whole, later = (made.partials(notes.crop(notes.notes[0], start, 8192 - start)) for start in (0, 4096))
+    np.testing.assert_allclose(later[0], whole[0][64:], atol=1e-6)
+    np.testing.assert_allclose(1200 * np.log2(whole[2] / np.arange(1, 101)), cents, atol=0.01)
+    asked = synth.pitch_to_hz(notes.notes[0].pitch) / 16000
+    np.testing.assert_allclose(1200 * np.log2(whole[1] / asked), track[:128], atol=0.01)
 
 
 def test_a_damaged_note_ends_the_training_with_its_name(tmp_path: Path) -> None:
@@ -177,14 +225,15 @@ def test_notes_between_which_nothing_can_be_played_are_refused(notes: crops.Note
     folder = tiny.write_notes(tmp_path / "notes")
     examples = json.loads((folder / "examples.json").read_text())
     (folder / "examples.json").write_text(json.dumps({k: v for k, v in examples.items() if "_000-" in k}))
+    config = dataclasses.replace(student_config(), encoder="frozen", teacher_notes=2)
     with pytest.raises(TetradError, match="--teacher-notes 0"):
-        distil.train_student(crops.Notes(folder), teacher, student_config(), tmp_path / "run")
+        distil.train_student(crops.Notes(folder), teacher, config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_all_batches_are_of_one_shape(notes: crops.Notes) -> None:
     played = distil.TeacherNotes(np.zeros((2, 4096), np.int16), np.array([[0, 4], [1, 5]]))
-    config = dataclasses.replace(student_config(), batch=8, neighbour_share=0.5)
+    config = dataclasses.replace(student_config(), batch=8, neighbour_share=0.5, teacher_share=0.4)
     batches = [distil.StudentCrops(notes, played, config).batch(np.random.default_rng(i)) for i in range(12)]
     shapes = [{key: value.shape for key, value in batch.items()} for batch in batches]
     assert all(shape == shapes[0] for shape in shapes)
