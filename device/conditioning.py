@@ -47,14 +47,18 @@ def channels(track: np.ndarray, pitch: float | np.ndarray) -> np.ndarray:
     return np.concatenate([track, np.broadcast_to(hats(pitch), (len(track), len(HAT_PITCHES)))], axis=1)
 
 
-def to_tensors(tracks: Sequence[np.ndarray]) -> np.ndarray:
+def to_tensors(tracks: Sequence[np.ndarray], before: int = 0, after: int = 0) -> np.ndarray:
     """Channels of several tracks, [columns, CHANNELS] each -> the decoder's inputs [n, ROWS, COLUMNS, CHANNELS], one
-    track's segments after the other's; zero is 'no note'."""
+    track's segments after the other's; zero is 'no note'.
+
+    The first `before` and the last `after` columns, MARGIN_COLUMNS at most, are only what the filters hear of the rest.
+    """
     rows = []
     for track in tracks:
-        segments = -(-len(track) // SEGMENT_COLUMNS)
-        after = segments * SEGMENT_COLUMNS - len(track) + MARGIN_COLUMNS
-        padded = np.pad(track, [(MARGIN_COLUMNS, after), (0, 0)])
+        segments = -(-(len(track) - before - after) // SEGMENT_COLUMNS)
+        first = MARGIN_COLUMNS - before
+        last = segments * SEGMENT_COLUMNS + MARGIN_COLUMNS + before - len(track)
+        padded = np.pad(track, [(first, last), (0, 0)])
         rows += [padded[i * SEGMENT_COLUMNS : i * SEGMENT_COLUMNS + COLUMNS] for i in range(segments)]
     spare = -len(rows) % ROWS
     return np.stack(rows + [np.zeros_like(rows[0])] * spare).reshape(-1, ROWS, COLUMNS, CHANNELS)

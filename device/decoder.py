@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from device import conditioning, console, jobs, litert, synth
+from device.analysis import analyse
 from device.corner import read_embedding
 from device.errors import TetradError
 from device.pitch import pitch_from_name
 from device.preset import DIMENSIONS, FRAMES, HOP_SAMPLES, SAMPLE_RATE_HZ
-from device.recording import NOTE_PEAK, write_wav
+from device.recording import NOTE_PEAK, as_note, load_recording, write_wav
+from device.vibrato import vibrate
 
 FACTORY_DECODER = Path(__file__).parent / "factory" / "decoder.tflite"
 
@@ -39,19 +41,28 @@ class Decoder:
     def __reduce__(self) -> tuple[type["Decoder"], tuple[Path]]:
         return Decoder, (self.path,)  # an interpreter cannot cross to another process, its file can
 
-    def levels(self, tracks: Sequence[np.ndarray], pitch: synth.Pitch) -> list[np.ndarray]:
-        """Tracks [columns, 16] each -> levels float32 [4 columns, CONTROLS] each, of partials and bands."""
+    def levels(self, tracks: Sequence[np.ndarray], pitch: synth.Pitch, before: int = 0, after: int = 0,
+               ) -> list[np.ndarray]:
+        """Tracks [columns, 16] each -> levels float32 [4 columns, CONTROLS] each, of partials and bands.
+
+        Of the first `before` and the last `after` columns, MARGIN_COLUMNS at most, none: they are context.
+        """
         pitches = pitch if np.ndim(pitch) == 0 else np.repeat(pitch, conditioning.COLUMNS_A_FRAME)
-        inputs = self._model.quantize(conditioning.to_tensors([conditioning.channels(t, pitches) for t in tracks]))
+        channels = [conditioning.channels(track, pitches) for track in tracks]
+        inputs = self._model.quantize(conditioning.to_tensors(channels, before, after))
         controls = np.concatenate([self._model.run(tensor[None]).copy() for tensor in inputs])
+        lengths = [len(track) - before - after for track in tracks]
         return [self._levels[found.view(np.uint8)].reshape(-1, synth.CONTROLS)
-                for found in conditioning.from_tensors(controls, [len(track) for track in tracks])]
+                for found in conditioning.from_tensors(controls, lengths)]
 
     def decode_columns(self, tracks: np.ndarray, pitch: synth.Pitch, excitation: synth.Excitation | None = None,
-                       cycle_samples: int = 0, loop_start: int = 0) -> np.ndarray:
+                       cycle_samples: int = 0, loop_start: int = 0, before: int = 0, after: int = 0) -> np.ndarray:
         """Tracks float32 [notes, columns, 16], embeddings at the decoder's rate (`conditioning.columns`) -> audio
-        float32 [notes, 256 columns], 16 kHz, as loud as it comes. See `synth.synthesize` for the rest."""
-        levels = np.stack(self.levels(list(tracks), pitch))
+        float32 [notes, 256 (columns - before - after)], 16 kHz, as loud as it comes.
+
+        The first `before` and last `after` columns are context. See `synth.synthesize` for the rest.
+        """
+        levels = np.stack(self.levels(list(tracks), pitch, before, after))
         return synth.synthesize(levels, pitch, excitation, cycle_samples, loop_start)
 
     def decode(self, embeddings: np.ndarray, pitch: synth.Pitch, excitation: synth.Excitation | None = None,
@@ -69,6 +80,17 @@ def loud(audio: np.ndarray) -> np.ndarray:
     """Notes [notes, samples] brought to peak NOTE_PEAK, though by MAX_GAIN at most."""
     peaks = np.abs(audio).max(axis=1, keepdims=True)
     return np.asarray(audio * np.minimum(NOTE_PEAK / np.maximum(peaks, 1e-6), MAX_GAIN).astype(np.float32))
+
+
+def decode_like(decoder: Decoder, embedding: np.ndarray, pitch: synth.Pitch, recording: Path) -> np.ndarray:
+    """An embedding [frames, 16] with the partials and the vibrato of a recording at the same pitch, as `decode` gives
+    it. Raises TetradError where the pitch moves, for then they are of no use."""
+    if np.ndim(pitch):
+        raise TetradError(f"--like {recording}: its partials are those of one pitch: give one to --pitch")
+    tone = analyse(as_note(load_recording(recording)), float(pitch))
+    excitation = synth.Excitation(tone.partials_cents[None], np.ones((1, 1), np.float32))
+    sound = decoder.decode(embedding[None], pitch, excitation)[0]
+    return vibrate(sound, tone.rate_hz, tone.depth_cents, tone.delay_s)
 
 
 def midi_pitch(argument: str) -> float:
@@ -133,6 +155,8 @@ def decode_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
     parser.add_argument("--pitch", type=pitch_track, help="MIDI pitch, fractions allowed, or pitches at seconds, such "
                         "as 60@0,62@0.5,64@1; the one in the file's name unless given")
     parser.add_argument("--out", type=Path, required=True, help="WAV, 16 kHz mono; of several a folder of them")
+    parser.add_argument("--like", type=Path, metavar="WAV", help="the recording of one note: its partials, where they "
+                        "are no harmonics, and its vibrato, which an embedding does not tell")
     parser.add_argument("--decoder", type=Path, help="decoder.tflite of one's own instead of the shipped one")
     jobs.add_options(parser)
     console.add_json_option(parser)
@@ -140,6 +164,8 @@ def decode_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
     def run(args: Namespace) -> None:
         first = args.embeddings[0]
         if len(args.embeddings) > 1 or first.is_dir():
+            if args.like:
+                raise TetradError("--like is of one note: give one embedding with it")
             from device.decode_many import decode_all
 
             with jobs.cluster_of(args) as cluster:
@@ -147,7 +173,11 @@ def decode_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
             return
         track = asked_pitch(args.pitch, first)
         embedding = read_embedding(first, MAX_FRAMES)
-        audio = Decoder(args.decoder).decode(embedding[None], track.at_frames(len(embedding)))[0]
+        pitch = track.at_frames(len(embedding))
+        if args.like:
+            audio = decode_like(Decoder(args.decoder), embedding, pitch, args.like)
+        else:
+            audio = Decoder(args.decoder).decode(embedding[None], pitch)[0]
         frames, peak = write_wav(args.out, [audio], SAMPLE_RATE_HZ)
         console.report(args, {"wav": str(args.out), "seconds": frames / SAMPLE_RATE_HZ, "peak": peak})
 
