@@ -20,16 +20,20 @@ import numpy as np
 
 from device import conditioning, console, files, sustain
 from device.bank import FULL_SCALE, GRIDS, Bank, Pad
+from device.conditioning import MARGIN_COLUMNS
 from device.errors import TetradError
 from device.jobs import born_deaf
 from device.preset import CORNERS, MOTION, SAMPLE_RATE_HZ, Preset, grid_weights
 from device.recording import NOTE_PEAK
 from device.synth import Excitation
 
-BATCH_CELLS = 32  # decoded at once: a pad of 5 x 5 in one call, and of 33 x 33 without filling a small board's memory
+# Decoded at once: a pad of 5 x 5 in one call, and of 33 x 33 without filling a small board's memory. Four bodies fill
+# three of the decoder's tensors, four releases one.
+BATCH_CELLS = 32
 MOST_BOOST_DB = 20.0  # of a corner: what is still softer was meant to be
 MOST_CORRECTION_DB = 12.0  # of a cell, against what its corners needed
 MOST_PEAK = 0.98  # of a cell: louder would be clipped
+RELEASE_SAMPLES = sustain.RELEASE_COLUMNS * sustain.COLUMN_SAMPLES
 DECAY = MOTION.index("decay_db_per_s")
 GRID = 5  # cells a side: half-way between them a crossfade is 0.4 dB log-mel from the exact decode (docs/sound.md)
 
@@ -41,11 +45,12 @@ class Decoder(Protocol):
     def id(self) -> str: ...
 
     def decode_columns(self, tracks: np.ndarray, pitch: float, excitation: Excitation, cycle_samples: int = 0,
-                       loop_start: int = 0) -> np.ndarray:
-        """Latent tracks float32 [notes, columns, 16] -> float32 [notes, columns * 256], as loud as they come out.
+                       loop_start: int = 0, before: int = 0, after: int = 0) -> np.ndarray:
+        """Latent tracks float32 [notes, columns, 16] -> float32 [notes, 256 (columns - before - after)], as loud as
+        they come out.
 
         `cycle_samples` > 0: every oscillator has whole cycles in so many samples, and the noise repeats with that
-        period from sample `loop_start` on.
+        period from sample `loop_start` on. The first `before` and the last `after` columns are only heard.
         """
         ...
 
@@ -114,7 +119,7 @@ def decode_pad(preset: Preset, decoder: Decoder, pitch: int, grid: int) -> Pad:
     motion[..., DECAY] *= sustain.is_decaying(motion[..., DECAY])  # what is held does not fall, not even slowly
     embeddings, partials = preset.at(pitch), preset.partials(pitch)
     loop_start, cycle = sustain.loop_start_samples(columns), columns * sustain.COLUMN_SAMPLES
-    samples = loop_start + cycle + sustain.RELEASE_COLUMNS * sustain.COLUMN_SAMPLES
+    samples = loop_start + cycle + RELEASE_SAMPLES
     cells = np.empty((preset.layers, grid, grid, samples), np.int16)
     levels = np.empty((preset.layers, grid * grid, samples // sustain.COLUMN_SAMPLES), np.float32)
     for layer in range(preset.layers):
@@ -135,17 +140,17 @@ def decode_layer(decoder: Decoder, pitch: int, columns: int, embeddings: np.ndar
     cells between them are brought to the loudness that lies between theirs.
     """
     tracks = np.stack([conditioning.columns(embedding) for embedding in embeddings])  # (4, C, D)
-    bodies, releases = sustain.body(tracks, decay_db_per_s, columns), sustain.release(tracks, columns)
+    bodies, releases = sustain.body(tracks, decay_db_per_s, columns), sustain.release(tracks)
     loop_start, cycle = sustain.loop_start_samples(columns), columns * sustain.COLUMN_SAMPLES
     weights = grid_weights(math.isqrt(len(cells))).reshape(-1, CORNERS)
     order = np.argsort(-weights.max(axis=1), kind="stable")  # the four corners first: the others are held to them
     corner_db, corner_gain_db = np.zeros(CORNERS), np.zeros(CORNERS)
     for batch in np.split(order, range(BATCH_CELLS, len(order), BATCH_CELLS)):
         share = weights[batch]  # (cells, 4)
-        body = _sound(decoder, share, bodies, pitch, partials, cycle, loop_start)[:, : loop_start + cycle]
-        body *= sustain.fall(share @ decay_db_per_s, columns)
-        release = _sound(decoder, share, releases, pitch, partials, cycle, releases.shape[1] * sustain.COLUMN_SAMPLES)
-        sound = np.concatenate([body, release[:, cycle:]], axis=1)
+        body = _sound(decoder, share, bodies, pitch, partials, cycle, loop_start, 0, MARGIN_COLUMNS)
+        body = body[:, : loop_start + cycle] * sustain.fall(share @ decay_db_per_s, columns)
+        release = _sound(decoder, share, releases, pitch, partials, cycle, RELEASE_SAMPLES, MARGIN_COLUMNS, 0)
+        sound = np.concatenate([body, release], axis=1)
         peaks = np.maximum(np.abs(sound).max(axis=1), 1e-9)
         level_db = 10 * np.log10(np.mean(sound[:, :loop_start] ** 2, axis=1) + 1e-12)
         if batch[0] == order[0]:
@@ -159,11 +164,12 @@ def decode_layer(decoder: Decoder, pitch: int, columns: int, embeddings: np.ndar
 
 
 def _sound(decoder: Decoder, share: np.ndarray, tracks: np.ndarray, pitch: int, partials: np.ndarray, cycle: int,
-           loop_start: int) -> np.ndarray:
+           loop_start: int, before: int, after: int) -> np.ndarray:
     """The sound, float32 [cells, samples], of shares [cells, 4] in the corners' tracks [4, columns, DIMENSIONS]."""
     mixed = np.einsum("nk,kcd->ncd", share, tracks)
-    sound = decoder.decode_columns(mixed, pitch, Excitation(partials, share), cycle, loop_start)
-    if sound.shape != (len(share), tracks.shape[1] * sustain.COLUMN_SAMPLES) or not np.isfinite(sound).all():
+    sound = decoder.decode_columns(mixed, pitch, Excitation(partials, share), cycle, loop_start, before, after)
+    wanted = len(share), (tracks.shape[1] - before - after) * sustain.COLUMN_SAMPLES
+    if sound.shape != wanted or not np.isfinite(sound).all():
         raise TetradError(f"the decoder {decoder.id} gives NaN or {list(sound.shape)} samples at pitch {pitch}: "
                           "give another decoder")
     return sound

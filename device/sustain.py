@@ -7,13 +7,15 @@ have whole cycles in a loop: what is decoded then repeats itself exactly, and th
     body                 attack, steady part | CONTEXT | loop of n columns |
     release                                                       4 columns | 1 s
 
-The CONTEXT holds the loop's end, so that the decoder's filters find before the loop what they find within it.
+The CONTEXT holds the loop's end, so that the decoder's filters find before the loop what they find within it. A body is
+three segments of the decoder's tensor and a release is one (device/conditioning.py).
 """
 
 import math
 
 import numpy as np
 
+from device.conditioning import MARGIN_COLUMNS
 from device.preset import FRAMES, HOP_SAMPLES, SAMPLE_RATE_HZ
 from device.synth import COLUMN_SAMPLES
 
@@ -23,6 +25,7 @@ LOOP_COLUMN = 125  # 2.0 s: attack and swell are over; where the longest loops b
 LOOP_COLUMNS = range(46, 75)  # 0.74 to 1.18 s: fewer would be heard as a rhythm, or be out of tune
 FINE_CENTS = 1.0  # of its frequency: nobody hears
 CONTEXT = 16  # columns, more than the decoder's filters reach over
+SEAM = 1  # column behind the loop, to whose levels those of the loop's end run
 XFADE = 15  # columns, 0.24 s
 AROUND = 4  # columns on either side, of which the level that a decay begins at is the mean
 RELEASE_COLUMN = 183  # 4 columns of the held sound, in which the engine looks for the phase to change over at
@@ -70,10 +73,10 @@ def is_decaying(decay_db_per_s: np.ndarray) -> np.ndarray:
 
 
 def body(tracks: np.ndarray, decay_db_per_s: np.ndarray, columns: int) -> np.ndarray:
-    """The bodies' latent tracks, float32 [..., loop_column + CONTEXT + columns + CONTEXT, 16].
+    """The bodies' latent tracks, float32 [..., loop_column + CONTEXT + columns + SEAM + MARGIN_COLUMNS, 16].
 
-    Of notes' tracks float32 [..., NOTE_COLUMNS, 16] and their decays [...], for a loop of so many columns. The loop is
-    the `columns` before the last CONTEXT, which only tell the decoder how it goes on, and are to be cut off. A sound
+    Of notes' tracks float32 [..., NOTE_COLUMNS, 16] and their decays [...], for a loop of so many columns. What follows
+    the loop tells the decoder how it goes on: SEAM is decoded and cut off, MARGIN_COLUMNS are only heard. A sound
     that is held loops as it was, its end faded into what comes before its start; one that decays stands still, and
     the engine goes on with its decay.
     """
@@ -86,16 +89,13 @@ def body(tracks: np.ndarray, decay_db_per_s: np.ndarray, columns: int) -> np.nda
     falling = is_decaying(decay_db_per_s)[..., None, None]
     head = np.concatenate([head[..., :-XFADE, :], before + falling * rise * (still - before)], axis=-2)
     loop = np.where(falling, still, loop)
-    return np.concatenate([head, loop, loop[..., : 2 * CONTEXT, :]], axis=-2).astype(np.float32)
+    return np.concatenate([head, loop, loop[..., : CONTEXT + SEAM + MARGIN_COLUMNS, :]], axis=-2).astype(np.float32)
 
 
-def release(tracks: np.ndarray, columns: int) -> np.ndarray:
-    """The releases' latent tracks, float32 [..., columns + RELEASE_COLUMNS, 16], of tracks [..., NOTE_COLUMNS, 16].
-
-    The first `columns` only tell the decoder what was before, and are to be cut off. They are as many as the loop's:
-    in so many, every oscillator comes back to the phase that it began with.
-    """
-    return tracks[..., RELEASE_COLUMN - columns :, :]
+def release(tracks: np.ndarray) -> np.ndarray:
+    """The releases' latent tracks, float32 [..., MARGIN_COLUMNS + RELEASE_COLUMNS, 16], of tracks [..., NOTE_COLUMNS,
+    16]. The first MARGIN_COLUMNS only tell the decoder what was before."""
+    return tracks[..., RELEASE_COLUMN - MARGIN_COLUMNS :, :]
 
 
 def fall(decay_db_per_s: np.ndarray, columns: int) -> np.ndarray:

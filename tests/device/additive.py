@@ -22,7 +22,7 @@ class Additive:
         self.pitches: list[int] = []
 
     def decode_columns(self, tracks: np.ndarray, pitch: float, excitation: Excitation, cycle_samples: int = 0,
-                       loop_start: int = 0) -> np.ndarray:
+                       loop_start: int = 0, before: int = 0, after: int = 0) -> np.ndarray:
         if pitch not in self.pitches:
             self.pitches.append(pitch)
             time.sleep(self.slowness_s)
@@ -32,7 +32,8 @@ class Additive:
         padded = np.pad(tracks, [(0, 0), (REACH, REACH), (0, 0)])
         sums = np.cumsum(np.pad(padded, [(0, 0), (1, 0), (0, 0)]), axis=1, dtype=np.float64)
         means = (sums[:, 2 * REACH + 1 :] - sums[:, : -2 * REACH - 1]) / (2 * REACH + 1)
-        levels = np.maximum(means[..., : PARTIALS + 1], 0).astype(np.float32)
+        columns -= before + after
+        levels = np.maximum(means[:, before : before + columns, : PARTIALS + 1], 0).astype(np.float32)
         ramp = (np.arange(COLUMN_SAMPLES, dtype=np.float32) / COLUMN_SAMPLES)[:, None]
         following = np.concatenate([levels[:, 1:], levels[:, -1:]], axis=1)
         levels = levels[:, :, None] + (following - levels)[:, :, None] * ramp

@@ -63,8 +63,8 @@ def body_of(preset: Preset, layer: int, corner: int, pitch: int, columns: int) -
     decay = preset.motion(pitch)[layer, corner, 3:]
     sound = Additive().decode_columns(
         sustain.body(tracks, decay, columns), pitch, Excitation(preset.partials(pitch)[layer, corner][None],
-        np.ones((1, 1), np.float32)), columns * 256, sustain.loop_start_samples(columns))
-    return sound[0, : -16 * 256]
+        np.ones((1, 1), np.float32)), columns * 256, sustain.loop_start_samples(columns), after=14)
+    return sound[0, :-256]
 
 
 def test_a_bank_holds_what_the_decoder_gives_at_each_corner(tmp_path):
@@ -91,8 +91,8 @@ def test_a_cell_is_the_sound_of_its_latents_and_of_all_corners_partials():
     tracks = conditioning.columns(preset.embedding(0.5, 0, 60)[None])
     sound = Additive().decode_columns(
         sustain.body(tracks, np.zeros(1), columns), 60,
-        Excitation(preset.partials(60)[1], corner_weights(0.5, 0)[None]), columns * 256, pad.loop_start)[0]
-    cell = pad.cells[1, 0, 1, : len(sound) - 16 * 256].astype(float)
+        Excitation(preset.partials(60)[1], corner_weights(0.5, 0)[None]), columns * 256, pad.loop_start, after=14)[0]
+    cell = pad.cells[1, 0, 1, : len(sound) - 256].astype(float)
     assert np.corrcoef(cell, sound[: len(cell)])[0, 1] > 0.99999
 
 
@@ -134,9 +134,8 @@ def test_what_is_held_does_not_fall_at_all():
 
 def test_a_release_begins_in_phase_and_ends_as_the_recording_did():
     pad = decode_pad(some_preset(decays=(0, 0, 0, 0)), Additive(), 60, 2)
-    columns = pad.loop_samples // 256
     release = pad.cells[..., pad.loop_start + pad.loop_samples :].astype(float)
-    waves = Additive.partials(60, some_preset().partials(60)[1], 4 * 256, columns * 256)
+    waves = Additive.partials(60, some_preset().partials(60)[1], 4 * 256, pad.loop_samples)
     for corner in range(4):
         found = np.linalg.lstsq(waves[corner].T, release[1, corner // 2, corner % 2, : 4 * 256], rcond=None)[0]
         assert (found > 0).all()  # sines, in phase with the body's first sample
@@ -177,8 +176,8 @@ class Uneven(Additive):
         super().__init__(name)
         self.gain_db = gain_db
 
-    def decode_columns(self, tracks, pitch, excitation, cycle_samples=0, loop_start=0):
-        sound = super().decode_columns(tracks, pitch, excitation, cycle_samples, loop_start)
+    def decode_columns(self, tracks, pitch, excitation, cycle_samples=0, loop_start=0, before=0, after=0):
+        sound = super().decode_columns(tracks, pitch, excitation, cycle_samples, loop_start, before, after)
         gains_db = [self.gain_db.get(round(float(weight), 3), 0.0) for weight in excitation.weights[:, 0]]
         return sound * (10 ** (np.array(gains_db, np.float32) / 20))[:, None]
 
@@ -202,8 +201,8 @@ def test_no_cell_is_corrected_beyond_all_bounds_or_clipped():
 class Spiky(Additive):
     """Notes between corners hold a peak that would not fit."""
 
-    def decode_columns(self, tracks, pitch, excitation, cycle_samples=0, loop_start=0):
-        sound = super().decode_columns(tracks, pitch, excitation, cycle_samples, loop_start)
+    def decode_columns(self, tracks, pitch, excitation, cycle_samples=0, loop_start=0, before=0, after=0):
+        sound = super().decode_columns(tracks, pitch, excitation, cycle_samples, loop_start, before, after)
         sound[excitation.weights.max(axis=1) < 1, 5_000] = 3 * np.abs(sound).max()
         return sound
 
@@ -229,8 +228,8 @@ def test_a_fine_grid_is_decoded_in_batches_of_the_same_law():
 class Flat(Additive):
     """A decoder that needs no memory but for what it returns."""
 
-    def decode_columns(self, tracks, pitch, excitation, cycle_samples=0, loop_start=0):
-        return np.full((len(tracks), tracks.shape[1] * 256), 0.1, np.float32)
+    def decode_columns(self, tracks, pitch, excitation, cycle_samples=0, loop_start=0, before=0, after=0):
+        return np.full((len(tracks), (tracks.shape[1] - before - after) * 256), 0.1, np.float32)
 
 
 def test_the_presets_pitches_are_baked_unless_others_are_asked_for(tmp_path):
@@ -342,13 +341,13 @@ def test_one_bank_is_baked_by_one_process_at_a_time(tmp_path):
 
 
 class Broken(Additive):
-    def decode_columns(self, tracks, pitch, excitation, cycle_samples=0, loop_start=0):
-        return np.full((len(tracks), tracks.shape[1] * 256), np.nan, np.float32)
+    def decode_columns(self, tracks, pitch, excitation, cycle_samples=0, loop_start=0, before=0, after=0):
+        return np.full((len(tracks), (tracks.shape[1] - before - after) * 256), np.nan, np.float32)
 
 
 class Cut(Additive):
-    def decode_columns(self, tracks, pitch, excitation, cycle_samples=0, loop_start=0):
-        return super().decode_columns(tracks, pitch, excitation, cycle_samples, loop_start)[:, :-1]
+    def decode_columns(self, tracks, pitch, excitation, cycle_samples=0, loop_start=0, before=0, after=0):
+        return super().decode_columns(tracks, pitch, excitation, cycle_samples, loop_start, before, after)[:, :-1]
 
 
 @pytest.mark.parametrize("decoder", [Broken("broken"), Cut("cut")])

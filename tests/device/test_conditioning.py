@@ -51,6 +51,17 @@ def test_a_track_sees_nothing_of_its_neighbours() -> None:
     assert np.all(alone[2:] == 0)
 
 
+@pytest.mark.parametrize(("before", "after"), [(0, 14), (14, 0), (5, 9), (14, 14)])
+def test_context_is_heard_and_takes_no_place(before: int, after: int) -> None:
+    track = some_track(SEGMENT_COLUMNS + before + after)
+    rows = conditioning.to_tensors([track] * ROWS, before, after)
+    assert rows.shape == (1, ROWS, COLUMNS, CHANNELS)
+    np.testing.assert_array_equal(rows[0, 1, MARGIN_COLUMNS - before : COLUMNS - MARGIN_COLUMNS + after], track)
+    assert np.all(rows[0, :, : MARGIN_COLUMNS - before] == 0)
+    np.testing.assert_array_equal(conditioning.from_tensors(rows, [SEGMENT_COLUMNS] * ROWS)[2],
+                                  track[before : len(track) - after])
+
+
 def test_semitones_are_told_apart() -> None:
     steps = np.abs(np.diff([conditioning.hats(pitch) for pitch in range(24, 109)], axis=0)).max(axis=1)
     assert np.allclose(steps, conditioning.HAT_LEVEL / 12)

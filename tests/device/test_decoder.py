@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 import tetrad
+from device import conditioning, sustain
 from device import decoder as decoder_module
 from device.conditioning import COLUMNS, ROWS
 from device.decoder import FACTORY_DECODER, Decoder
@@ -19,6 +20,7 @@ from device.errors import TetradError
 from device.pitch import pitch_from_sound
 from device.preset import Preset
 from device.recording import as_sound
+from device.synth import FRAME_SAMPLES, FRAMES_A_COLUMN
 from tests.train.tiny import note_audio
 
 FACTORY = FACTORY_DECODER.parent
@@ -50,6 +52,20 @@ def test_a_note_sounds_at_the_asked_pitch(decoder: Decoder, pitch: int) -> None:
     heard = pitch_from_sound(audio)
     assert heard is not None
     assert abs(heard - pitch) < 0.2
+
+
+def test_a_loops_levels_run_into_its_own(decoder: Decoder) -> None:
+    """Bit for bit, so that no seam is there to be heard."""
+    tracks = conditioning.columns(Preset.read(PRESETS[0]).at(60)[-1])
+    for decays in (np.zeros(4), np.full(4, 9.0)):
+        columns = sustain.loop_columns(60)
+        for body in sustain.body(tracks, decays, columns):
+            levels = decoder.levels([body], 60, after=conditioning.MARGIN_COLUMNS)[0]
+            start = sustain.loop_start_samples(columns) // FRAME_SAMPLES
+            end = start + columns * FRAMES_A_COLUMN
+            assert len(levels) == end + FRAMES_A_COLUMN
+            np.testing.assert_array_equal(levels[end:], levels[start : start + FRAMES_A_COLUMN])
+            np.testing.assert_array_equal(levels[end - 8 : end], levels[start - 8 : start])
 
 
 def test_notes_decoded_together_are_those_decoded_alone(decoder: Decoder) -> None:

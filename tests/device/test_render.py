@@ -309,10 +309,10 @@ class SineDecoder:
     def __init__(self, path: Path | None = None) -> None:
         SineDecoder.opened += 1
 
-    def decode_columns(self, tracks, pitch, excitation, cycle_samples=0, loop_start=0) -> np.ndarray:
+    def decode_columns(self, tracks, pitch, excitation, cycle_samples=0, loop_start=0, before=0, after=0):
         cycles = 440 * 2 ** ((pitch - 69) / 12) / 16_000
         cycles = round(cycles * cycle_samples) / cycle_samples
-        wave = 0.5 * np.sin(2 * np.pi * cycles * np.arange(256 * tracks.shape[1]))
+        wave = 0.5 * np.sin(2 * np.pi * cycles * np.arange(256 * (tracks.shape[1] - before - after)))
         return np.tile(wave.astype(np.float32), (len(tracks), 1))
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from additive import COLUMN_SAMPLES, REACH, Additive
 
-from device import sustain
+from device import conditioning, sustain
 from device.recording import as_note
 from device.synth import Excitation
 
@@ -40,13 +40,22 @@ def test_a_loop_lies_in_the_held_part_and_begins_late():
 
 def test_a_body_is_the_note_then_a_loop_that_goes_on_into_itself():
     body = sustain.body(some_tracks(), DECAYS, COLUMNS)
-    assert body.shape == (2, START + 16 + COLUMNS + 16, 16)
+    assert body.shape == (2, START + 16 + COLUMNS + 15, 16)
     assert body.dtype == np.float32
     np.testing.assert_array_equal(body[HELD, :START], some_tracks()[HELD, :START])
     np.testing.assert_array_equal(body[HELD, START : START + COLUMNS - 15],
                                   some_tracks()[HELD, START : START + COLUMNS - 15])
     for note in (HELD, DECAYING):  # what stands around the loop's two ends is the same
-        np.testing.assert_array_equal(body[note, START : START + 32], body[note, START + COLUMNS :])
+        np.testing.assert_array_equal(body[note, START : START + 31], body[note, START + COLUMNS :])
+
+
+def test_a_body_is_three_segments_of_the_decoder_and_a_release_is_one() -> None:
+    for pitch in range(128):
+        columns = sustain.loop_columns(pitch)
+        body = sustain.body(some_tracks(), DECAYS, columns).shape[1] - conditioning.MARGIN_COLUMNS
+        assert 2 < body / conditioning.SEGMENT_COLUMNS <= 3
+    assert sustain.RELEASE_COLUMNS <= conditioning.SEGMENT_COLUMNS
+    assert conditioning.MARGIN_COLUMNS < sustain.CONTEXT
 
 
 def test_a_loop_has_no_step():
@@ -67,7 +76,7 @@ def test_a_decaying_sound_stands_still_from_the_loop_on():
     body = sustain.body(tracks, DECAYS, COLUMNS)[DECAYING]
     np.testing.assert_array_equal(body[: START - 15], tracks[DECAYING, : START - 15])
     still = tracks[DECAYING, START - 4 : START + 4].mean(axis=0)
-    np.testing.assert_allclose(body[START:], np.tile(still, (COLUMNS + 32, 1)), atol=1e-5)
+    np.testing.assert_allclose(body[START:], np.tile(still, (COLUMNS + 31, 1)), atol=1e-5)
     np.testing.assert_allclose(body[START - 1], (tracks[DECAYING, START - 1] + 15 * still) / 16, atol=1e-5)
     # the way there is straight: a track that is straight keeps within it
     line = np.linspace(0, 1, 250, dtype=np.float32)[None, :, None].repeat(16, axis=2)
@@ -88,7 +97,7 @@ def test_what_falls_stands_at_the_same_level_before_and_behind_the_loops_start()
 
 def test_a_release_is_the_notes_end_and_what_was_before_it():
     tracks = some_tracks()
-    np.testing.assert_array_equal(sustain.release(tracks, COLUMNS), tracks[:, 183 - COLUMNS :])
+    np.testing.assert_array_equal(sustain.release(tracks), tracks[:, 183 - 14 :])
 
 
 @pytest.mark.parametrize("pitch", [30, 35, 60, 87])
@@ -99,20 +108,12 @@ def test_a_decoded_loop_goes_on_as_if_it_had_been_decoded_for_longer(pitch):
     excitation = Excitation(np.array([[0, 30, -70, 5] + [0] * 96], np.float32), np.ones((2, 1), np.float32))
     start, cycle = sustain.loop_start_samples(columns), columns * COLUMN_SAMPLES
     assert start == (sustain.loop_column(columns) + 16) * COLUMN_SAMPLES
-    longer = np.concatenate([body[:, :-16], *[body[:, -16 - columns : -16]] * 2, body[:, -16:]], axis=1)
-    once = Additive().decode_columns(body, pitch, excitation, cycle, start)[:, : start + cycle]
-    thrice = Additive().decode_columns(longer, pitch, excitation, cycle, start)[:, : start + 3 * cycle]
+    longer = np.concatenate([body[:, :-15], *[body[:, -15 - columns : -15]] * 2, body[:, -15:]], axis=1)
+    once = Additive().decode_columns(body, pitch, excitation, cycle, start, after=14)[:, : start + cycle]
+    thrice = Additive().decode_columns(longer, pitch, excitation, cycle, start, after=14)[:, : start + 3 * cycle]
     looped = np.concatenate([once, once[:, start:], once[:, start:]], axis=1)
     assert np.abs(once).max() > 0.1
     np.testing.assert_allclose(looped, thrice, atol=2e-5 * np.abs(once).max())
-
-
-def test_a_decoded_release_begins_with_the_phase_of_the_body():
-    for pitch in (33, 60, 84):
-        columns = sustain.loop_columns(pitch)
-        cut = columns * COLUMN_SAMPLES
-        waves = Additive.partials(pitch, np.array([[0, 30, -70, 5]]), cut + 4_000, cut)[0]
-        np.testing.assert_allclose(waves[:, cut:], waves[:, :4_000], atol=1e-6)
 
 
 # --- recordings that are shorter than a note's hold
