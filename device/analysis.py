@@ -75,10 +75,10 @@ def analyse(audio: np.ndarray, pitch: float) -> Tone:
     spectrum = np.fft.rfft(audio, PADDED_SAMPLES)
     track = pitch_track(spectrum, fundamental_hz, stretched, np.ones(PARTIALS, bool))
     rate_hz, depth_cents, _ = vibrato(track)
-    moved_cents = 0.0
-    if depth_cents or moves(track):  # its peaks need not lie round its pitch, and those beside a harmonic are of it
-        moved_cents = depth_cents or min(2 * restlessness(track), MATCH_CENTS)
-        detune += float(np.median(track[_held()]))
+    moved_cents = min(2 * restlessness(track), MATCH_CENTS) if moves(track) else 0.0
+    if depth_cents:  # its peaks need not lie round its pitch, nor tell of a string
+        moved_cents, stretched = depth_cents, np.zeros(PARTIALS, np.float32)
+        detune += middle(track)
         fundamental_hz = f0_hz * 2 ** (detune / 1200)
     spread_hz = moved_cents * fundamental_hz * np.arange(1, PARTIALS + 1) / 1731 + SIDE_BANDS * rate_hz
     cents, is_harmonic, free_share = place_partials(early, late, fundamental_hz, stretched, spread_hz)
@@ -90,6 +90,7 @@ def analyse(audio: np.ndarray, pitch: float) -> Tone:
     rate_hz, depth_cents, delay_s = vibrato(track)
     if depth_cents or moves(track):  # what was placed were the peaks of a moving sound
         cents = stretched
+        track, detune = track - middle(track), detune + middle(track)
     return Tone(cents, detune, (track + detune).astype(np.float32), rate_hz, depth_cents, delay_s, decay(audio))
 
 
@@ -203,18 +204,21 @@ def place_partials(early: Peaks, late: Peaks, fundamental_hz: float, stretched: 
     offs = 1200 * np.log2(hz / harmonic_hz[nears])
     stays = np.abs(late.hz[nearest(late.hz, hz)] - hz) < np.clip(hz * STEADY_CENTS / 1731, *STEADY_HZ)
     is_own = (np.abs(offs) > STEADY_CENTS) & (np.abs(hz - harmonic_hz[nears]) > spread_hz[nears])
+    is_there = np.zeros(PARTIALS, bool)
+    is_there[nears[~is_own]] = True
     placed, free_power = 0, 0.0
     lies_hz = harmonic_hz.copy()
     for i in np.argsort(-db):
         near = nears[i]
-        if not is_own[i]:
+        if not is_own[i] and is_harmonic[near]:
             taken[near] = True
             continue
         if not (stays[i] and is_line[i]) or placed == MOST_FREE:
             continue
         if (taken & (np.abs(lies_hz - hz[i]) < 0.1 * fundamental_hz)).any():  # a side-band of a stronger one
             continue
-        free = np.flatnonzero(~taken & (np.abs(k - 1 - near) <= SLOT_REACH))
+        # A harmonic whose slot a stronger partial has got goes where there is none
+        free = np.flatnonzero(~taken & ~(is_there & ~is_own[i]) & (np.abs(k - 1 - near) <= SLOT_REACH))
         if not len(free):
             continue
         slot = int(free[np.argmin(np.abs(free - near))])
@@ -321,6 +325,11 @@ def vibrato(track: np.ndarray) -> tuple[float, float, float]:
 def _held() -> slice:
     """Of a track's frames those of the held sound, without its attack."""
     return slice(round(0.1 * FRAME_HZ), round(HELD_S * FRAME_HZ))
+
+
+def middle(track: np.ndarray) -> float:
+    """Of the pitch track [FRAMES] of the held sound, in cents."""
+    return float(np.median(track[_held()]))
 
 
 def restlessness(track: np.ndarray) -> float:
