@@ -201,7 +201,7 @@ def bench_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
             start_s = time.perf_counter()
             decoder.decode(embedding[None], pitch)
             decoded_s = time.perf_counter()
-            decoder.levels(embedding, pitch)
+            decoder.levels([conditioning.columns(embedding)], pitch)
             times_s["all"] += decoded_s - start_s
             times_s["network"] += time.perf_counter() - decoded_s
         seconds = args.notes * FRAMES * HOP_SAMPLES / SAMPLE_RATE_HZ

@@ -1,4 +1,4 @@
-"""The shipped decoder and encoder, as the box runs them."""
+"""The decoder around a made-up network; and the shipped decoder and encoder, as the box runs them."""
 
 import json
 import pickle
@@ -11,16 +11,17 @@ import pytest
 import soundfile
 
 import tetrad
-from device import conditioning, sustain
+from device import conditioning, litert, sustain, synth
 from device import decoder as decoder_module
-from device.conditioning import COLUMNS, ROWS
+from device.analysis import analyse
+from device.conditioning import CHANNELS, COLUMNS, MARGIN_COLUMNS, ROWS, SEGMENT_COLUMNS
 from device.decoder import FACTORY_DECODER, Decoder
 from device.encoder import FACTORY_ENCODER, Encoder
 from device.errors import TetradError
 from device.pitch import pitch_from_sound
 from device.preset import Preset
-from device.recording import as_sound
-from device.synth import FRAME_SAMPLES, FRAMES_A_COLUMN
+from device.recording import NOTE_PEAK, as_sound
+from device.synth import CONTROLS, FRAME_SAMPLES, FRAMES_A_COLUMN, PARTIALS
 from tests.train.tiny import note_audio
 
 FACTORY = FACTORY_DECODER.parent
@@ -30,6 +31,183 @@ PRESETS = sorted(FACTORY.glob("*.tetrad"))
 @pytest.fixture(scope="module")
 def decoder() -> Decoder:
     return Decoder()
+
+
+STEP = 7 / 255  # of a made-up network's controls, which lie in -1 to 6
+
+
+class MadeUp:
+    """In place of `litert.Model`: the first latents are the controls of the first partials and of a band of noise, each
+    averaged over 9 columns on either side, as a network's filters reach. The last latent lowers all of them."""
+
+    heard = (0, 1, 2, 5, PARTIALS + 20)
+    is_quantized = True
+
+    def __init__(self, path: Path, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> None:
+        assert input_shape == (1, ROWS, COLUMNS, CHANNELS)
+        assert output_shape == (1, ROWS, COLUMNS, FRAMES_A_COLUMN * CONTROLS)
+        self.path, self.id, self.runs = path, "made-up", 0
+        self.output_values = (np.arange(-128, 128) + 128).astype(np.float32) * np.float32(STEP) - 1
+
+    def quantize(self, x: np.ndarray) -> np.ndarray:
+        return np.clip(np.rint(x * 127 / 6), -128, 127).astype(np.int8)
+
+    def run(self, x: np.ndarray) -> np.ndarray:
+        assert (x.shape, x.dtype) == ((1, ROWS, COLUMNS, CHANNELS), np.int8)
+        self.runs += 1
+        values = x.astype(np.float32) * 6 / 127
+        latents = values[..., : len(self.heard)] - values[..., 15:16]
+        padded = np.pad(latents, [(0, 0), (0, 0), (9, 9), (0, 0)])
+        means = np.mean([padded[:, :, i : i + COLUMNS] for i in range(19)], axis=0)
+        controls = np.zeros((1, ROWS, COLUMNS, FRAMES_A_COLUMN, CONTROLS), np.float32)
+        for of, control in enumerate(self.heard):
+            controls[..., control] = means[..., None, of]
+        steps = np.clip(np.rint((controls + 1) / STEP) - 128, -128, 127).astype(np.int8)
+        return steps.reshape(1, ROWS, COLUMNS, FRAMES_A_COLUMN * CONTROLS)
+
+
+@pytest.fixture
+def made_up(monkeypatch: pytest.MonkeyPatch) -> Decoder:
+    monkeypatch.setattr(litert, "Model", MadeUp)
+    return Decoder(Path("made-up.tflite"))
+
+
+def some_tracks(notes: int, columns: int) -> np.ndarray:
+    """Slowly moving, so that a network's rows have edges to get wrong."""
+    random = np.random.default_rng(columns)
+    turns = random.random((notes, 1, 16)) + np.arange(columns)[:, None] / 60 * random.random((notes, 1, 16))
+    tracks = 4 + 1.5 * np.sin(2 * np.pi * turns)
+    tracks[..., 15] = 0
+    return tracks.astype(np.float32)
+
+
+def test_levels_are_the_controls_of_each_track(made_up: Decoder) -> None:
+    tracks = [some_tracks(1, columns)[0] for columns in (203, 67, 300)]
+    levels = made_up.levels(tracks, 60.0)
+    for track, found in zip(tracks, levels, strict=True):
+        assert (found.shape, found.dtype) == ((4 * len(track), CONTROLS), np.float32)
+        # Without rows and margins: the same averages over the whole track
+        padded = np.pad(track, [(9, 9), (0, 0)])
+        means = np.mean([padded[i : i + len(track)] for i in range(19)], axis=0)
+        for of, control in enumerate(MadeUp.heard):
+            expected = synth.level(np.repeat(means[:, of], 4))
+            assert found[:, control] == pytest.approx(expected, rel=0.06, abs=1e-4)  # a step is 5 %
+        assert not found[:, 3].any()  # under 0 is silence, as 0 is
+
+
+def test_a_whole_note_and_a_body_with_its_release_take_one_invocation(made_up: Decoder) -> None:
+    for lengths in ((250,), (204, 67)):
+        before = made_up._model.runs
+        made_up.levels([some_tracks(1, length)[0] for length in lengths], 60.0)
+        assert made_up._model.runs == before + 1
+
+
+def test_columns_are_synthesized_as_asked(made_up: Decoder) -> None:
+    tracks = some_tracks(2, 60)
+    cents = np.random.default_rng(0).uniform(-50, 50, (2, PARTIALS)).astype("f")
+    excitation = synth.Excitation(cents, np.array([[1, 0], [0.5, 0.5]], "f"))
+    audio = made_up.decode_columns(tracks, 57.0, excitation, 8 * 256, 30 * 256)
+    assert (audio.shape, audio.dtype) == ((2, 60 * 256), np.float32)
+    levels = np.stack(made_up.levels(list(tracks), 57.0))
+    np.testing.assert_array_equal(audio, synth.synthesize(levels, 57.0, excitation, 8 * 256, 30 * 256))
+    assert np.abs(audio - made_up.decode_columns(tracks, 57.0, excitation)).max() > 1e-3
+    assert np.abs(audio - made_up.decode_columns(tracks, 57.0, None, 8 * 256, 30 * 256)).max() > 1e-3
+
+
+def test_a_latent_that_repeats_decodes_to_sound_that_does(made_up: Decoder) -> None:
+    """From where the loop's context has filled the network's reach."""
+    loop, before = some_tracks(1, 46)[0], some_tracks(1, 30)[0]
+    track = np.concatenate([before, *[loop] * 4])[None]
+    start, cycle = (30 + 46) * 256, 46 * 256
+    audio = made_up.decode_columns(track, 60.4, None, cycle, start)[0]
+    first, second = audio[start : start + cycle], audio[start + cycle : start + 2 * cycle]
+    assert np.abs(first).max() > 0.01
+    assert np.abs(second - first).max() < 1e-5 * np.abs(first).max()
+
+
+def test_embeddings_are_decoded_at_columns_to_a_notes_peak(made_up: Decoder) -> None:
+    embeddings = some_tracks(3, 20)
+    embeddings[1, :, 15] = 1.0  # 15 dB softer
+    embeddings[2, :, 15] = 3.0
+    audio = made_up.decode(embeddings, 60.0)
+    assert audio.shape == (3, 20 * 512)
+    plain = made_up.decode_columns(conditioning.columns(embeddings), 60.0)
+    peaks = np.abs(plain).max(axis=1)
+    assert peaks[2] < 0.05 < peaks[1] < peaks[0]  # 20 dB at most
+    assert np.abs(audio).max(axis=1)[:2] == pytest.approx(NOTE_PEAK, rel=1e-4)
+    np.testing.assert_allclose(audio[2], plain[2] * 10, rtol=1e-4)
+    cents = synth.Excitation(np.full((1, PARTIALS), 100, "f"), np.ones((3, 1), "f"))
+    assert np.abs(made_up.decode(embeddings, 60.0, cents) - audio).max() > 0.1
+
+
+def test_each_frame_of_a_track_of_pitches_is_fed_and_played(made_up: Decoder) -> None:
+    embeddings = some_tracks(1, 8)
+    inputs: list[np.ndarray] = []
+    quantize = made_up._model.quantize
+    made_up._model.quantize = lambda x: inputs.append(x) or quantize(x)  # type: ignore[method-assign,func-returns-value]
+    moving = np.array([60] * 4 + [72] * 4, np.float32)
+    audio = made_up.decode_columns(conditioning.columns(embeddings), moving)[0]
+    row = inputs[0][0, 0, MARGIN_COLUMNS : MARGIN_COLUMNS + 16, 16:]
+    np.testing.assert_array_equal(row, conditioning.hats(np.repeat(moving, 2)))
+    low, high = (made_up.decode_columns(conditioning.columns(embeddings), pitch)[0] for pitch in (60.0, 72.0))
+    np.testing.assert_array_equal(audio[:2000], low[:2000])
+    assert np.abs(np.abs(np.fft.rfft(audio[2048:])) - np.abs(np.fft.rfft(high[2048:]))).max() < 0.35 * np.abs(
+        np.fft.rfft(high[2048:])).max()
+
+
+def test_context_is_heard_and_takes_no_place(made_up: Decoder) -> None:
+    track = some_tracks(1, 150)[0]
+    whole = made_up.levels([track], 60.0)[0]
+    inner = made_up.levels([track[16:134]], 60.0, before=MARGIN_COLUMNS, after=10)[0]
+    np.testing.assert_array_equal(inner, whole[4 * 30 : 4 * 124])
+    unheard = made_up.levels([track[30:124]], 60.0)[0]
+    assert np.abs(unheard - inner).max() > 0.01
+    audio = made_up.decode_columns(track[None], 60.0, before=5, after=MARGIN_COLUMNS)
+    assert audio.shape == (1, (150 - 5 - MARGIN_COLUMNS) * 256)
+
+
+def test_like_a_recording_a_note_has_its_partials_and_vibrato(made_up: Decoder, tmp_path: Path) -> None:
+    time_s = np.arange(64_000) / 16_000
+    cents = 30 * np.sin(2 * np.pi * 5 * time_s)
+    turns = np.cumsum(440 * 2 ** (cents / 1200)) / 16_000
+    sung = sum(0.5**k * np.sin(2 * np.pi * k * turns) for k in range(1, 9))
+    bell = sum(np.sin(2 * np.pi * r * 440 * time_s) / r for r in (1, 2.76, 5.4)) * np.exp(-time_s)
+    for name, sound in (("sung", sung), ("bell", bell)):
+        soundfile.write(tmp_path / f"{name}.wav", 0.5 * sound / np.abs(sound).max(), 16_000)
+    embedding = np.repeat(some_tracks(1, 1)[0], 125, axis=0)
+    plain = made_up.decode(embedding[None], 69.0)[0]
+    tone = analyse(decoder_module.decode_like(made_up, embedding, 69.0, tmp_path / "sung.wav"), 69)
+    assert tone.rate_hz == pytest.approx(5, rel=0.03)
+    assert tone.depth_cents == pytest.approx(30, rel=0.1)
+    spectra = [np.abs(np.fft.rfft(sound[16_000:48_000])) * 2 / 32_000 for sound in (
+        plain, decoder_module.decode_like(made_up, embedding, 69.0, tmp_path / "bell.wav"))]
+    harmonic, free = (round(ratio * 440 * 2) for ratio in (3, 2.76))  # lines of 0.5 Hz
+    assert spectra[0][harmonic] > 5 * spectra[0][free - 1 : free + 2].max()
+    assert spectra[1][free - 1 : free + 2].max() > 5 * spectra[1][harmonic]
+    with pytest.raises(TetradError, match=r"bell\.wav.*one to --pitch"):
+        decoder_module.decode_like(made_up, embedding, np.full(125, 69.0), tmp_path / "bell.wav")
+
+
+def test_the_bench_measures_the_network_and_all(made_up: Decoder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tetrad.main(["bench", "decode", "--notes", "2", "--decoder", str(made_up.path), "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["network_x_realtime"] > figures["x_realtime"] > 0
+    assert figures["audio_s"] == 8
+    assert figures["model"] == "made-up.tflite made-up"
+
+
+def test_a_decoder_of_floats_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Float(MadeUp):
+        is_quantized = False
+
+    monkeypatch.setattr(litert, "Model", Float)
+    with pytest.raises(TetradError, match=r"mine\.tflite: not int8; make it with `tetrad quantize`"):
+        Decoder(Path("mine.tflite"))
+
+
+def test_a_decoder_crosses_to_another_process_by_its_file(made_up: Decoder) -> None:
+    again = pickle.loads(pickle.dumps(made_up))
+    assert (again.path, again.id) == (made_up.path, "made-up")
 
 
 def test_three_presets_of_twelve_instruments_are_shipped_for_the_shipped_decoder(decoder: Decoder) -> None:
@@ -267,5 +445,5 @@ print([m for m in sys.modules if m.split(".")[0] in ("tensorflow", "keras", "lib
     assert done.stdout.strip() == "[]"
 
 
-def test_the_shipped_shapes_are_those_of_a_note() -> None:
-    assert ROWS * (COLUMNS - 76) == 1000
+def test_the_shipped_shapes_hold_a_note() -> None:
+    assert ROWS * SEGMENT_COLUMNS >= 250
