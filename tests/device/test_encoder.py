@@ -1,17 +1,79 @@
-"""The shipped encoder on sounds of any length."""
+"""The encoder around a made-up network, and the shipped one, on sounds of any length."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from device import litert
 from device.encoder import MARGIN_FRAMES, Encoder, in_windows
+from device.errors import TetradError
 from device.preset import FRAMES, HOP_SAMPLES, NOTE_SAMPLES
+from device.spectrum import BINS, SILENCE, STEP_SAMPLES
 
-STEPS = 4  # spectra a frame
+STEPS = HOP_SAMPLES // STEP_SAMPLES  # spectra a frame
+REACH = 7  # spectra on either side that the shipped encoder's filters reach over
 
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
     return Encoder()
+
+
+class MadeUp:
+    """In place of `litert.Model`: the means of each 14 bands, over REACH spectra on either side of a frame's."""
+
+    is_quantized = False
+
+    def __init__(self, path: Path, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> None:
+        assert (input_shape, output_shape) == ((1, STEPS * FRAMES, BINS), (1, FRAMES, 16))
+        self.path, self.id = path, "made-up"
+
+    def run(self, x: np.ndarray) -> np.ndarray:
+        assert (x.shape, x.dtype) == ((1, STEPS * FRAMES, BINS), np.float32)
+        bands = x[0].reshape(STEPS * FRAMES, 16, BINS // 16).mean(axis=2)
+        padded = np.pad(bands, [(REACH, REACH), (0, 0)])
+        means = [padded[STEPS * i : STEPS * i + STEPS + 2 * REACH].mean(axis=0) for i in range(FRAMES)]
+        return np.stack(means)[None].astype(np.float32)
+
+
+@pytest.fixture
+def made_up(monkeypatch: pytest.MonkeyPatch) -> Encoder:
+    monkeypatch.setattr(litert, "Model", MadeUp)
+    return Encoder(Path("made-up.tflite"))
+
+
+def test_a_note_is_embedded_frame_by_frame(made_up: Encoder) -> None:
+    note = np.zeros(NOTE_SAMPLES, np.float32)
+    note[60 * HOP_SAMPLES :] = scale(4)[60 * HOP_SAMPLES :]
+    embedding = made_up.embed(note)
+    assert (embedding.shape, embedding.dtype) == ((FRAMES, 16), np.float32)
+    assert embedding[20:55] == pytest.approx(np.full((35, 16), SILENCE), abs=1e-3)
+    assert (embedding[66:100].max(axis=1) > SILENCE + 0.5).all()
+
+
+def test_a_whole_sound_is_embedded_as_if_by_one_window(made_up: Encoder) -> None:
+    sound = scale(20)
+    whole = made_up.embed_whole(sound)
+    assert whole.shape == (625, 16)
+    assert np.abs(np.diff(whole, axis=0)).max(axis=1).min() > 1e-4  # there is something to compare
+    for start in range(0, len(whole) - FRAMES, 31):
+        cut = made_up.embed(sound[start * HOP_SAMPLES : start * HOP_SAMPLES + NOTE_SAMPLES])
+        np.testing.assert_allclose(whole[start:][6 : FRAMES - 6], cut[6:-6], atol=1e-5)
+    np.testing.assert_allclose(whole[-30:], made_up.embed(sound[-NOTE_SAMPLES:])[-30:], atol=1e-5)
+    np.testing.assert_array_equal(made_up.embed_whole(sound[:NOTE_SAMPLES]), made_up.embed(sound[:NOTE_SAMPLES]))
+    short = sound[:19_000]
+    padded = np.pad(short, (0, NOTE_SAMPLES - len(short)))
+    np.testing.assert_array_equal(made_up.embed_whole(short), made_up.embed(padded)[:38])
+
+
+def test_a_network_for_int8_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Whole(MadeUp):
+        is_quantized = True
+
+    monkeypatch.setattr(litert, "Model", Whole)
+    with pytest.raises(TetradError, match=r"mine\.tflite: its input is int8, an encoder's is float; is it a decoder\?"):
+        Encoder(Path("mine.tflite"))
 
 
 def scale(seconds: float) -> np.ndarray:
@@ -41,7 +103,7 @@ def test_no_seam_is_heard_where_windows_meet(encoder: Encoder) -> None:
     whole = encoder.embed_whole(sound)
     for start in range(0, len(whole) - FRAMES, 31):
         cut = encoder.embed(sound[start * HOP_SAMPLES : start * HOP_SAMPLES + NOTE_SAMPLES])
-        inner = slice(6, FRAMES - 6)  # a spectrum's window and the filters reach over 3 frames
+        inner = slice(6, FRAMES - 6)  # a spectrum's window and the filters reach over 5 frames
         np.testing.assert_allclose(whole[start:][inner], cut[inner], atol=1e-5)
     np.testing.assert_allclose(whole[-30:], encoder.embed(sound[-NOTE_SAMPLES:])[-30:], atol=1e-5)
     assert np.abs(np.diff(whole, axis=0)).max(axis=1).min() > 1e-3  # there is something to compare
