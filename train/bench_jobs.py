@@ -39,9 +39,9 @@ def write_notes(folder: Path, count: int) -> None:
 def rendering(soundfont: Path, count: int) -> Stage:
     import soxr
 
-    from train.soundfont import BATCH_NOTES, Key, open_font, render_batch
+    from train.soundfont import BATCH_NOTES, Key, font_digest, open_font, render_batch
 
-    digest = jobs.digest_of(soundfont)
+    digest = font_digest(soundfont)
     font = open_font(soundfont, digest)
     programs = [program for program in range(112) if font.has(program)]
     keys = [Key(*numbers) for numbers in product(programs, PITCHES, VELOCITIES)][:count]

@@ -19,24 +19,18 @@ from device.recording import NOTE_PEAK
 from device.spectrum import EDGE_SAMPLES, STEP_SAMPLES, log_spectrum
 from train import mulaw
 from train.indexed import IndexedTfrecord
+from train.instruments import test_instruments
 from train.notes import Jsonwav, Note
 from train.wavenet import Config
 
 MARGIN_FRAMES = 8  # embedding frames of context on either side of a crop: what the student's filters reach over
 ONSET_SHARE = 0.25  # of the crops begin with the note: most of what is heard of an instrument is there
-TEST_INSTRUMENTS = "test-instruments.txt"  # `tetrad notes render` writes it
 HELD_BACK = 33  # a note in so many is never trained on
 
 
 def is_held_back(note_str: str) -> bool:
     """True for one note in 33, by its name, so that every run and every evaluation agree which."""
     return zlib.crc32(note_str.encode()) % HELD_BACK == 0
-
-
-def test_instruments(path: Path) -> frozenset[str]:
-    """The instruments that no training may hear, as the list in a folder of notes says; none where there is no list."""
-    listed = path / TEST_INSTRUMENTS
-    return frozenset(listed.read_text().split()) if listed.is_file() else frozenset()
 
 
 @dataclass(frozen=True)
@@ -79,7 +73,7 @@ class Notes:
         self.notes = [note for note in self.source.notes
                       if not is_held_back(note.note_str) and note.instrument_str not in unseen]
         if not self.notes:
-            raise TetradError(f"{path}: its few notes are all held back from training; give more of them")
+            raise TetradError(f"{path}: its few notes are all held back from training, or for tests; give more of them")
         self._tones: dict[str, Tone] = {}  # 1 KB each
 
     @functools.cached_property

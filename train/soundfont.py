@@ -9,6 +9,7 @@ import json
 import os
 import re
 import struct
+import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections import Counter
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from device import console, files, jobs
 from device.errors import TetradError
 from device.preset import NOTE_SAMPLES, SAMPLE_RATE_HZ
+from train.instruments import LIST, write_test_instruments
 from train.notes import (
     FAMILIES,
     FULL_SCALE,
@@ -221,13 +223,14 @@ def render(soundfonts: Sequence[Path], out: Path, programs: Sequence[int] | None
     `programs` None: those below `UNPITCHED` that a font has. `cluster` None: in this process. Raises TetradError for
     a font that is damaged or lacks a program that was asked for, and for a folder that holds other notes.
     """
-    fonts = [(path.resolve(), open_font(path.resolve(), font_digest(path))) for path in soundfonts]
+    digests = [font_digest(path) for path in soundfonts]
+    fonts = [(path.resolve(), open_font(path.resolve(), digest))
+             for path, digest in zip(soundfonts, digests, strict=True)]
     for path, font in fonts:
         if missing := [p for p in programs or () if not font.has(p)]:
             names = ", ".join(f"{p} ({PROGRAMS[p][0]})" for p in missing)
             raise TetradError(f"{path} has no program {names}: leave it out of --programs")
     chosen = [sorted(set(programs or filter(font.has, range(UNPITCHED)))) for _, font in fonts]
-    digests = [font_digest(path) for path, _ in fonts]
     made_by = {"fluidsynth": fonts[0][1].fluidsynth, "soxr": soxr.__version__}
     start_folder(out, {"format": "tetrad-render", "version": 2, **made_by, "pitches": list(pitches),
                        "velocities": list(velocities),
@@ -238,9 +241,8 @@ def render(soundfonts: Sequence[Path], out: Path, programs: Sequence[int] | None
     for number, (path, _) in enumerate(fonts):
         keys = [Key(*numbers, number) for numbers in product(chosen[number], pitches, velocities)]
         notes = {key: key.describe() for key in keys}
-        there = [key for key in keys if is_whole(audio_path(out, notes[key].note_str))]
-        missing = [key for key in keys if key not in set(there)]
-        done += [notes[key] for key in there]
+        missing = [key for key in keys if not is_whole(audio_path(out, notes[key].note_str))]
+        done += [notes[key] for key in sorted(set(keys) - set(missing))]
         todo += len(missing)
         results = jobs.run(partial(render_batch, path, digests[number], made_by), missing, None,
                            chunk_items=BATCH_NOTES, cluster=cluster or jobs.Cluster(1), description="notes", key="")
@@ -255,9 +257,13 @@ def render(soundfonts: Sequence[Path], out: Path, programs: Sequence[int] | None
         (out / "audio").rmdir()
         raise TetradError(f"{', '.join(str(path) for path, _ in fonts)}: nothing to hear of the notes: ask for other "
                           "--programs, --pitches or --velocities")
+    instruments = {note.instrument_str for note in done}
+    tested = write_test_instruments(out, instruments)
+    print(f"{tested} of {len(instruments)} instruments are for tests ({out / LIST}): no training hears them",
+          file=sys.stderr, flush=True)
     write_examples(out, sorted(done, key=lambda note: note.note or 0))
     return {"notes": len(done), "found": len(done) - counts["rendered"], **counts,
-            "instruments": len({note.instrument for note in done}), "notes_per_s": todo / wall_s}
+            "instruments": len(instruments), "test_instruments": tested, "notes_per_s": todo / wall_s}
 
 
 def font_digest(path: Path) -> str:

@@ -1,17 +1,17 @@
 """Which notes a listener learns from and which are reconstructed: no instrument is in both, as in NSynth."""
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
+from operator import not_
 from pathlib import Path
 
 from device.errors import TetradError
 from train.crops import open_source, published
 from train.embed import Sound, sound_of
+from train.instruments import is_test_instrument, test_instruments
 from train.notes import Note
-
-TEST_SHARE = 8  # an instrument in so many is for tests, where a dataset has no split of its own
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,6 @@ class Part:
         return [sound_of(self.path, note) for note in self.notes]
 
 
-def is_test_instrument(instrument_str: str) -> bool:
-    """True for one instrument in eight, by its name, so that every evaluation agrees which."""
-    return zlib.crc32(instrument_str.encode()) % TEST_SHARE == 0
-
-
 def whole(path: Path) -> Part:
     source = open_source(path.resolve())
     return Part(source.path, source.notes)
@@ -40,7 +35,8 @@ def learned_and_tested(notes: Path, train: Path | None) -> tuple[Part, Part]:
     """The notes to learn from, and those to test on.
 
     `notes`: NSynth's own folder, with its train and test splits; or notes to test on, with those to learn from in
-    `train`; or, without, notes of which an instrument in eight is tested. Raises TetradError where either is empty.
+    `train`; or, without, notes of which the instruments are tested that no training hears (train/instruments.py), or an
+    instrument in eight where there is no list of them. Raises TetradError where either is empty.
     """
     found = published(notes, "test")
     if found is not None:
@@ -54,8 +50,11 @@ def learned_and_tested(notes: Path, train: Path | None) -> tuple[Part, Part]:
         parts = whole(train), whole(notes)
     else:
         every = whole(notes)
-        parts = (Part(every.path, [note for note in every.notes if not is_test_instrument(note.instrument_str)]),
-                 Part(every.path, [note for note in every.notes if is_test_instrument(note.instrument_str)]))
+        listed = test_instruments(every.path)
+        is_tested = [note.instrument_str in listed if listed else is_test_instrument(note.instrument_str)
+                     for note in every.notes]
+        parts = (Part(every.path, list(compress(every.notes, map(not_, is_tested)))),
+                 Part(every.path, list(compress(every.notes, is_tested))))
     if not all(part.notes for part in parts):
         raise TetradError(f"{notes} has too few instruments to test on some and learn from others: give --train")
     return parts

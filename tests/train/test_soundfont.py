@@ -19,6 +19,7 @@ import tetrad
 from device import jobs
 from device.errors import TetradError
 from device.preset import NOTE_SAMPLES, SAMPLE_RATE_HZ
+from train import instruments
 from train.notes import FAMILIES, HELD_SAMPLES, SOURCES, Jsonwav
 from train.programs import PROGRAMS, UNPITCHED
 from train.soundfont import (
@@ -52,14 +53,14 @@ def listing(kind: bytes, *chunks: bytes) -> bytes:
     return chunk(b"LIST", kind + b"".join(chunks))
 
 
-def small_font() -> bytes:
-    """A SoundFont file (version 2.01, sections 5 to 7): one instrument, and a preset for each of LAYERS."""
-    wave = (32000 * np.sin(2 * np.pi * np.arange(4400) / PERIOD_SAMPLES)).astype("<i2").tobytes() + bytes(2 * 46)
+def small_font(layers: dict[int, int] = LAYERS, gain: float = 1.0) -> bytes:
+    """A SoundFont file (version 2.01, sections 5 to 7): one instrument, and a preset for each of `layers`."""
+    wave = (32000 * gain * np.sin(2 * np.pi * np.arange(4400) / PERIOD_SAMPLES)).astype("<i2").tobytes() + bytes(2 * 46)
     gen_key_range, gen_attenuation, gen_instrument, gen_sample, gen_sample_modes = 43, 48, 41, 53, 54
     phdr, pbag, pgen = b"", b"", b""
-    for program, layers in LAYERS.items():
+    for program, voices in layers.items():
         phdr += struct.pack("<20s3H3I", f"P{program}".encode(), program, 0, len(pbag) // 4, 0, 0, 0)
-        for _ in range(layers):
+        for _ in range(voices):
             pbag += struct.pack("<2H", len(pgen) // 4, 0)
             pgen += struct.pack("<2H", gen_key_range, 127 << 8 | 60)
             pgen += struct.pack("<2H", gen_attenuation, 1400 if program == SOFT else 0)  # tenths of a dB
@@ -99,7 +100,7 @@ def pitch_hz(audio):
 
 
 def test_a_rendered_folder_is_nsynths(font, tmp_path):
-    counts = render(font, tmp_path / "out", [SINE], [60, 69], [50, 100])
+    counts = render([font], tmp_path / "out", [SINE], [60, 69], [50, 100])
     assert counts["notes"] == counts["rendered"] == 4
     examples = json.loads((tmp_path / "out" / "examples.json").read_text())
     assert list(examples) == [f"keyboard_acoustic_000-{p:03}-{v:03}" for p in (60, 69) for v in (50, 100)]
@@ -115,7 +116,7 @@ def test_a_rendered_folder_is_nsynths(font, tmp_path):
 
 @pytest.mark.parametrize("pitch", [60, 69, 84, 100])
 def test_a_note_has_its_pitch_and_is_held_for_three_seconds(font, tmp_path, pitch):
-    render(font, tmp_path / "out", [SINE], [pitch], [100])
+    render([font], tmp_path / "out", [SINE], [pitch], [100])
     audio = Jsonwav(tmp_path / "out").audio(f"keyboard_acoustic_000-{pitch:03}-100")
     assert audio.shape == (NOTE_SAMPLES,)
     assert 1200 * abs(np.log2(pitch_hz(audio) / (440 * 2 ** ((pitch - 69) / 12)))) < 3  # cents
@@ -126,19 +127,19 @@ def test_a_note_has_its_pitch_and_is_held_for_three_seconds(font, tmp_path, pitc
 def test_what_is_above_8_khz_does_not_fold_back(font, tmp_path):
     """12.5 kHz cannot be heard at 16 kHz; without a low-pass it would be a loud tone of 3.5 kHz."""
     assert pytest.approx(12544, abs=1) == 440 * 2 ** ((127 - 69) / 12)
-    counts = render(font, tmp_path / "out", [SINE], [110, 127], [100])
+    counts = render([font], tmp_path / "out", [SINE], [110, 127], [100])
     assert (counts["rendered"], counts["silent"]) == (1, 1)
 
 
 def test_velocities_keep_their_relative_levels(font, tmp_path):
-    render(font, tmp_path / "out", [SINE], [69], [50, 100])
+    render([font], tmp_path / "out", [SINE], [69], [50, 100])
     notes = Jsonwav(tmp_path / "out")
     soft, loud = (np.abs(notes.audio(f"keyboard_acoustic_000-069-{velocity:03}")).max() for velocity in (50, 100))
     assert 20 * np.log10(loud / soft) == pytest.approx(40 * np.log10(100 / 50), abs=0.2)  # SF2.01, 8.4.1
 
 
 def test_silent_and_clipped_and_unplayable_notes_are_dropped_and_counted(font, tmp_path):
-    counts = render(font, tmp_path / "out", [SINE, SOFT, LOUD], [48, 69], [127])
+    counts = render([font], tmp_path / "out", [SINE, SOFT, LOUD], [48, 69], [127])
     assert (counts["rendered"], counts["silent"], counts["clipped"]) == (1, 4, 1)
     assert [note.note_str for note in Jsonwav(tmp_path / "out").notes] == ["keyboard_acoustic_000-069-127"]
     assert outcome(np.array([0.5, -1.0], np.float32)) == "clipped"
@@ -146,7 +147,7 @@ def test_silent_and_clipped_and_unplayable_notes_are_dropped_and_counted(font, t
 
 def test_two_runs_give_the_same_bytes(font, tmp_path):
     for name in "ab":
-        render(font, tmp_path / name, [SINE, SOFT], range(60, 84), [50, 100])
+        render([font], tmp_path / name, [SINE, SOFT], range(60, 84), [50, 100])
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
@@ -170,7 +171,7 @@ def test_a_killed_run_is_completed_to_the_same_bytes(font, tmp_path, workers):
     assert tetrad.main([*command, str(tmp_path / "killed")]) == 0
     assert tetrad.main([*command, str(tmp_path / "whole"), "--workers", "1"]) == 0
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
-    assert len(contents(tmp_path / "whole")) == 300 + 2
+    assert len(contents(tmp_path / "whole")) == 300 + 3
 
 
 def test_a_worker_with_another_font_or_fluidsynth_refuses(font, tmp_path):
@@ -188,34 +189,142 @@ def test_a_worker_with_another_font_or_fluidsynth_refuses(font, tmp_path):
 
 
 def test_what_is_there_is_not_rendered_again(font, tmp_path):
-    render(font, tmp_path / "out", [SINE], [60, 69], [100])
+    render([font], tmp_path / "out", [SINE], [60, 69], [100])
     before = contents(tmp_path / "out")
-    counts = render(font, tmp_path / "out", [SINE], [60, 69], [100])
+    counts = render([font], tmp_path / "out", [SINE], [60, 69], [100])
     assert (counts["found"], counts["rendered"]) == (2, 0)
     assert contents(tmp_path / "out") == before
 
 
 def test_a_folder_of_other_notes_is_left_alone(font, tmp_path):
-    render(font, tmp_path / "out", [SINE], [60], [100])
+    render([font], tmp_path / "out", [SINE], [60], [100])
     with pytest.raises(TetradError, match="other options: give another --out"):
-        render(font, tmp_path / "out", [SINE], [61], [100])
+        render([font], tmp_path / "out", [SINE], [61], [100])
     (tmp_path / "out" / RECIPE).unlink()
     with pytest.raises(TetradError, match="not rendered here"):
-        render(font, tmp_path / "out", [SINE], [60], [100])
+        render([font], tmp_path / "out", [SINE], [60], [100])
     with pytest.raises(TetradError, match="cannot make the folder"):
-        render(font, font, [SINE], [60], [100])
+        render([font], font, [SINE], [60], [100])
+
+
+@pytest.fixture
+def second(tmp_path):
+    """The same notes but for their levels: of lower ones."""
+    path = tmp_path / "second.sf2"
+    path.write_bytes(small_font(gain=0.5))
+    return path
+
+
+def test_the_second_fonts_instruments_are_numbered_from_1000(font, second, tmp_path):
+    counts = render([font, second], tmp_path / "out", [SINE, LOUD], [69], [60])
+    assert (counts["notes"], counts["rendered"], counts["instruments"]) == (4, 4, 4)
+    examples = json.loads((tmp_path / "out" / "examples.json").read_text())
+    assert list(examples) == ["keyboard_acoustic_000-069-060", "brass_acoustic_056-069-060",
+                              "keyboard_acoustic_1000-069-060", "brass_acoustic_1056-069-060"]
+    numbers_of = [(note["instrument"], note["program"], note["note"]) for note in examples.values()]
+    assert numbers_of == [(n, p, (n * 128 + 69) * 128 + 60) for n, p in ((0, 0), (56, 56), (1000, 0), (1056, 56))]
+    notes = Jsonwav(tmp_path / "out")
+    first, other = (np.abs(notes.audio(f"keyboard_acoustic_{number}-069-060")).max() for number in ("000", "1000"))
+    assert 20 * np.log10(other / first) == pytest.approx(-6.02, abs=0.1)
+    recipe = json.loads((tmp_path / "out" / RECIPE).read_text())
+    assert [(of["soundfont"], of["programs"]) for of in recipe["fonts"]] == [("small.sf2", [0, 56]),
+                                                                            ("second.sf2", [0, 56])]
+
+
+def test_a_fonts_notes_are_the_same_beside_another(font, second, tmp_path):
+    render([font, second], tmp_path / "both", [SINE, SOFT], [60, 69], [100])
+    render([second], tmp_path / "alone", [SINE, SOFT], [60, 69], [100])
+    both, alone = (Jsonwav(tmp_path / name) for name in ("both", "alone"))
+    for pitch in (60, 69):
+        np.testing.assert_array_equal(both.audio(f"keyboard_acoustic_1000-{pitch:03}-100"),
+                                      alone.audio(f"keyboard_acoustic_000-{pitch:03}-100"))
+
+
+def test_several_fonts_are_gone_on_with(font, second, tmp_path):
+    render([font, second], tmp_path / "whole", [SINE], [60, 69, 72], [60])
+    render([font, second], tmp_path / "out", [SINE], [60, 69, 72], [60])
+    names = ("keyboard_acoustic_000-069-060", "keyboard_acoustic_1000-060-060", "keyboard_acoustic_1000-072-060")
+    for name in names[:2]:
+        (tmp_path / "out" / "audio" / f"{name}.wav").unlink()
+    (tmp_path / "out" / "audio" / f"{names[2]}.wav").write_bytes(b"RIFF")  # as a power cut leaves it
+    (tmp_path / "out" / "examples.json").unlink()
+    counts = render([font, second], tmp_path / "out", [SINE], [60, 69, 72], [60])
+    assert (counts["notes"], counts["found"], counts["rendered"]) == (6, 3, 3)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    for other in ([second, font], [font], [font, second, second]):
+        with pytest.raises(TetradError, match="another font, or with other options"):
+            render(other, tmp_path / "out", [SINE], [60, 69, 72], [60])
+
+
+def test_each_fonts_own_programs_are_taken_where_none_are_asked_for(font, tmp_path):
+    fewer = tmp_path / "fewer.sf2"
+    fewer.write_bytes(small_font(layers={SOFT: 1, LOUD: 2}))
+    render([font, fewer], tmp_path / "out", None, [69], [60])
+    recipe = json.loads((tmp_path / "out" / RECIPE).read_text())
+    assert [of["programs"] for of in recipe["fonts"]] == [[SINE, SOFT, LOUD], [SOFT, LOUD]]
+    with pytest.raises(TetradError, match=rf"{fewer} has no program 0 \(Acoustic Grand Piano\): leave it out"):
+        render([font, fewer], tmp_path / "other", [SINE], [69], [60])
+
+
+def test_the_font_that_is_damaged_is_named(font, second, tmp_path, capsys):
+    second.write_bytes(small_font()[:5000])
+    fonts = ["--soundfont", str(font), str(second)]
+    assert tetrad.main(["notes", "render", *fonts, "--out", str(tmp_path / "out")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{second} is cut" in line
+    assert not (tmp_path / "out").exists()
+    assert tetrad.main(["notes", "render", *fonts[:2], str(tmp_path / "none.sf2"), "--out", str(tmp_path / "out")]) == 1
+    assert "none.sf2" in capsys.readouterr().err
+
+
+def test_instruments_for_tests_are_listed(font, second, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(instruments, "is_test_instrument", lambda name: name.endswith(("_1000", "_056", "_040")))
+    fonts = ["--soundfont", str(font), str(second), "--programs", f"{SINE},{SOFT},{LOUD}", "--pitches", "69"]
+    assert tetrad.main(["notes", "render", *fonts, "--velocities", "60", "--out", str(tmp_path / "out"),
+                        "--json"]) == 0
+    told = capsys.readouterr()
+    listed = tmp_path / "out" / "test-instruments.txt"
+    assert listed.read_text() == "brass_acoustic_056\nkeyboard_acoustic_1000\n"  # string_acoustic_040 is silent
+    assert f"2 of 4 instruments are for tests ({listed}): no training hears them" in told.err
+    assert json.loads(told.out)["test_instruments"] == 2
+    assert instruments.test_instruments(tmp_path / "out") == {"brass_acoustic_056", "keyboard_acoustic_1000"}
+
+
+@pytest.mark.parametrize("takes", ["all", "none"])
+def test_some_instruments_are_always_left_to_learn_from(font, tmp_path, capsys, monkeypatch, takes):
+    monkeypatch.setattr(instruments, "is_test_instrument", lambda name: takes == "all")
+    counts = render([font], tmp_path / "out", [SINE], [69], [60])
+    assert counts["test_instruments"] == 0
+    assert "0 of 1 instruments are for tests" in capsys.readouterr().err
+    assert (tmp_path / "out" / "test-instruments.txt").read_text() == ""
+    assert instruments.test_instruments(tmp_path / "out") == frozenset()
+
+
+def test_the_rule_takes_one_in_eight(tmp_path):
+    names = [f"{family}_{source}_{number:03}" for number, (_, family, source) in enumerate(PROGRAMS[:UNPITCHED])]
+    names += [f"{name[:-3]}1{name[-3:]}" for name in names]
+    assert 16 <= instruments.write_test_instruments(tmp_path, names) <= 40
+    listed = instruments.test_instruments(tmp_path)
+    assert listed == {name for name in names if instruments.is_test_instrument(name)}
+    assert instruments.write_test_instruments(tmp_path, names[:100]) < len(listed)  # written over
+    (tmp_path / instruments.LIST).write_bytes(b"flute_\xff")
+    with pytest.raises(TetradError, match=r"test-instruments\.txt is no text"):
+        instruments.test_instruments(tmp_path)
+    with pytest.raises(TetradError, match=r"cannot write .*test-instruments\.txt"):
+        instruments.write_test_instruments(tmp_path / "none", names)
 
 
 def test_a_program_that_the_font_lacks_is_named(font, tmp_path):
     with pytest.raises(TetradError, match=r"has no program 1 \(Bright Acoustic Piano\), 9 \(Glockenspiel\)"):
-        render(font, tmp_path / "out", [SINE, 1, 9], [60], [100])
+        render([font], tmp_path / "out", [SINE, 1, 9], [60], [100])
     assert not (tmp_path / "out").exists()
-    assert render(font, tmp_path / "out", None, [60], [100])["instruments"] == 1  # asked for none: those that it has
+    assert render([font], tmp_path / "out", None, [60], [100])["instruments"] == 1  # asked for none: those that it has
 
 
 def test_a_font_that_plays_nothing_of_what_was_asked_is_an_error(font, tmp_path):
-    with pytest.raises(TetradError, match="plays none of the notes"):
-        render(font, tmp_path / "out", [SINE], [20], [100])
+    with pytest.raises(TetradError, match=rf"{font}: nothing to hear of the notes"):
+        render([font], tmp_path / "out", [SINE], [20], [100])
+    assert not (tmp_path / "out" / RECIPE).exists()
 
 
 @pytest.mark.parametrize(("kept", "complaint"), [(0, "not a SoundFont"), (11, "not a SoundFont"), (12, "is cut"),
