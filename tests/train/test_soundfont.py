@@ -19,7 +19,7 @@ import tetrad
 from device import jobs
 from device.errors import TetradError
 from device.preset import NOTE_SAMPLES, SAMPLE_RATE_HZ
-from train import instruments
+from train import bench_jobs, instruments
 from train.notes import FAMILIES, HELD_SAMPLES, SOURCES, Jsonwav
 from train.programs import PROGRAMS, UNPITCHED
 from train.soundfont import (
@@ -312,6 +312,18 @@ def test_the_rule_takes_one_in_eight(tmp_path):
         instruments.test_instruments(tmp_path)
     with pytest.raises(TetradError, match=r"cannot write .*test-instruments\.txt"):
         instruments.write_test_instruments(tmp_path / "none", names)
+
+
+def test_the_bench_renders_what_the_command_does(font, second):
+    function, keys, chunk = bench_jobs.rendering(font, 60)
+    assert (len(keys), chunk) == (60, BATCH_NOTES)
+    becomes, sounds = jobs.unpack(function(keys[44:60]))
+    assert [key.pitch for key in keys[44:60:2]] == list(range(58, 66))
+    assert [OUTCOMES[number] for number in becomes] == ["silent"] * 4 + ["rendered"] * 12  # its lowest key is 60
+    assert len(sounds) == 12
+    second.write_bytes(small_font()[:5000])
+    with pytest.raises(TetradError, match=f"{second} is cut"):
+        bench_jobs.rendering(second, 60)
 
 
 def test_a_program_that_the_font_lacks_is_named(font, tmp_path):
