@@ -241,12 +241,12 @@ def render(soundfonts: Sequence[Path], out: Path, programs: Sequence[int] | None
     for number, (path, _) in enumerate(fonts):
         keys = [Key(*numbers, number) for numbers in product(chosen[number], pitches, velocities)]
         notes = {key: key.describe() for key in keys}
-        missing = [key for key in keys if not is_whole(audio_path(out, notes[key].note_str))]
-        done += [notes[key] for key in sorted(set(keys) - set(missing))]
-        todo += len(missing)
-        results = jobs.run(partial(render_batch, path, digests[number], made_by), missing, None,
+        left = [key for key in keys if not is_whole(audio_path(out, notes[key].note_str))]
+        done += [notes[key] for key in sorted(set(keys) - set(left))]
+        todo += len(left)
+        results = jobs.run(partial(render_batch, path, digests[number], made_by), left, None,
                            chunk_items=BATCH_NOTES, cluster=cluster or jobs.Cluster(1), description="notes", key="")
-        for key, becomes, samples in rendered(missing, results):
+        for key, becomes, samples in rendered(left, results):
             counts[becomes] += 1
             if becomes == "rendered":
                 store(out, notes[key].note_str, samples)
