@@ -4,6 +4,7 @@ import argparse
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -260,25 +261,33 @@ def file_pitch(path: Path) -> int:
 def nsynth_recordings(source: Source) -> Recordings:
     """Of an NSynth jsonwav folder: the files of one instrument."""
     index = source.path / "examples.json"
+    instruments = nsynth_instruments(index, files.stamp(index))
+    if source.instrument is None and len(instruments) > 1:
+        raise TetradError(f"{source.path} has {len(instruments)} instruments: choose one, such as "
+                          f"{source.path}#{min(instruments)}")
+    found = instruments.get(min(instruments) if source.instrument is None else source.instrument)
+    if not found:
+        some = ", ".join(sorted(instruments)[:5]) + (" ..." if len(instruments) > 5 else "")
+        raise TetradError(f"{source.path} has no instrument {source.instrument}: it has {some}")
+    return found
+
+
+@lru_cache(maxsize=1)
+def nsynth_instruments(index: Path, stamp: str) -> Mapping[str, Recordings]:
+    """The recordings of each instrument that an examples.json lists. `stamp` is the file's: a changed one is read anew.
+    """
     examples = files.parse_json(files.read_whole(index, MAX_EXAMPLES_BYTES), str(index))
     if not isinstance(examples, dict) or not examples:
         raise TetradError(f"{index} lists no notes: give a folder that NSynth or `tetrad notes render` made")
-    by_pitch: dict[int, dict[int | None, Path]] = {}
-    instruments = set()
+    instruments: dict[str, dict[int, dict[int | None, Path]]] = {}
     for note, about in sorted(examples.items()):
         try:
             pitch, velocity = int(about["pitch"]), int(about["velocity"])
             instrument = str(about.get("instrument_str", note[:-8]))  # without -PPP-VVV
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise TetradError(f"{index}: note {note!r} has no pitch or velocity: get the folder again") from error
-        instruments.add(instrument)
-        if source.instrument in (None, instrument) and 0 <= pitch <= 127:
-            path = source.path / "audio" / f"{Path(note).name}.wav"
+        by_pitch = instruments.setdefault(instrument, {})
+        if 0 <= pitch <= 127:
+            path = index.parent / "audio" / f"{Path(note).name}.wav"
             by_pitch.setdefault(pitch, {}).setdefault(min(max(velocity, 1), 127), path)
-    if source.instrument is None and len(instruments) > 1:
-        raise TetradError(f"{source.path} has {len(instruments)} instruments: choose one, such as "
-                          f"{source.path}#{min(instruments)}")
-    if not by_pitch:
-        some = ", ".join(sorted(instruments)[:5]) + (" ..." if len(instruments) > 5 else "")
-        raise TetradError(f"{source.path} has no instrument {source.instrument}: it has {some}")
-    return by_pitch
+    return instruments

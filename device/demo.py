@@ -9,12 +9,10 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from device import _engine, console, files
-from device.preset import Preset
+from device.preset import FACTORY_PRESET, Preset
 from device.recording import write_wav
 from device.render import RATE_HZ, needed_pitches, render, song_bank
 from device.song import Event, knob_path
-
-FACTORY_PRESET = Path(__file__).parent / "factory" / "first.tetrad"
 
 BEAT_S = 60 / 96
 BARS = 12

@@ -25,6 +25,8 @@ import numpy as np
 from device import console, files
 from device.errors import TetradError
 
+FACTORY_PRESET = Path(__file__).parent / "factory" / "first.tetrad"
+
 SAMPLE_RATE_HZ = 16_000  # NSynth's rate
 HOP_SAMPLES = 512  # samples that one frame of an embedding stands for
 FRAMES = 125  # frames of a note
