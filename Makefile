@@ -63,33 +63,34 @@ test-system:
 	    apt-get update -q && apt-get install -y -q --no-install-recommends $$missing; \
 	  else echo "tests need system packages: sudo apt-get install$$missing"; exit 1; fi; fi
 
-# What is shipped, from finished runs:
-# make factory TEACHER=runs/teacher RUN=runs/student BASELINE=runs/baseline NOTES=notes/fluid
+# What is shipped, from finished runs: a student's, that of a teacher which was taught to play its encoder
+# (`tetrad train autoencoder --encoder RUN`), the baseline's, and the notes that they learned from, FluidR3's first:
+# make factory RUN=runs/student TEACHER=runs/taught BASELINE=runs/baseline NOTES=notes/three
 TETRAD = .venv-test/bin/tetrad
 FACTORY = device/factory
-CORNER = --corner "$(1)=$(NOTES)\#$(2)"
-PRESET = $(TETRAD) preset make --velocity 100 --author Tetrad \
-  --licence "Apache-2.0; made from notes of FluidR3 GM (MIT, Frank Wen)"
+PACK = .venv-test/bin/python -m train.pack
+TO_OPUS = import sys, soundfile; audio, rate_hz = soundfile.read(sys.argv[1]); \
+  soundfile.write(sys.argv[2], audio, rate_hz, "OPUS", format="OGG", compression_level=0.9)
 
 factory: .venv-test/installed
-	@test -n "$(TEACHER)" -a -n "$(RUN)" -a -n "$(BASELINE)" -a -n "$(NOTES)" \
-	  || { echo "make factory TEACHER=… RUN=… BASELINE=… NOTES=…"; exit 1; }
-	mkdir -p train/factory/baseline
-	for file in config.json history.csv encoder.weights.h5 decoder.weights.h5; do \
-	  cp $(BASELINE)/$$file train/factory/baseline || exit 1; done
+	@test -n "$(RUN)" -a -n "$(TEACHER)" -a -n "$(BASELINE)" -a -n "$(NOTES)" \
+	  || { echo "make factory RUN=… TEACHER=… BASELINE=… NOTES=…"; exit 1; }
+	mkdir -p train/factory/baseline docs/examples out
+	cp $(BASELINE)/config.json $(BASELINE)/history.csv train/factory/baseline
+	cp $(RUN)/config.json $(RUN)/history.csv $(RUN)/calibration.npz train/factory
 	cp $(TEACHER)/history.csv train/factory/teacher-history.csv
-	for file in config.json history.csv calibration.npy encoder.weights.h5 decoder.weights.h5 student.weights.h5; do \
-	  cp $(RUN)/$$file train/factory || exit 1; done
+	for part in encoder decoder; do \
+	  $(PACK) $(BASELINE)/$$part.weights.h5 train/factory/baseline/$$part.weights.h5 || exit 1; done
+	for part in encoder student; do \
+	  $(PACK) $(RUN)/$$part.weights.h5 train/factory/$$part.weights.h5 || exit 1; done
+	$(PACK) $(TEACHER)/decoder.weights.h5 train/factory/decoder.weights.h5
 	$(TETRAD) quantize train/factory --out $(FACTORY)/decoder.tflite --encoder $(FACTORY)/encoder.tflite
-	$(PRESET) --name First --out $(FACTORY)/first.tetrad $(call CORNER,bass,bass_electronic_033) \
-	  $(call CORNER,flute,flute_acoustic_073) $(call CORNER,organ,organ_acoustic_019) \
-	  $(call CORNER,glockenspiel,mallet_acoustic_009)
-	$(PRESET) --name Chamber --out $(FACTORY)/chamber.tetrad $(call CORNER,cello,string_acoustic_042) \
-	  $(call CORNER,trumpet,brass_acoustic_056) $(call CORNER,clarinet,reed_acoustic_071) \
-	  $(call CORNER,vibraphone,mallet_acoustic_011)
-	$(PRESET) --name Garden --out $(FACTORY)/garden.tetrad $(call CORNER,electric piano,keyboard_electronic_004) \
-	  $(call CORNER,choir,vocal_acoustic_052) $(call CORNER,nylon guitar,guitar_acoustic_024) \
-	  $(call CORNER,harp,string_acoustic_046)
+	rm -f $(FACTORY)/*.tetrad docs/examples/*.opus
+	$(TETRAD) preset library $(FACTORY)/library.json --notes $(NOTES) --out $(FACTORY)
+	for preset in $(FACTORY)/*.tetrad; do \
+	  $(TETRAD) render docs/phrase.mid --preset $$preset --out out/example.wav \
+	    && .venv-test/bin/python -c '$(TO_OPUS)' out/example.wav docs/examples/$$(basename $$preset .tetrad).opus \
+	    || exit 1; done
 
 clean:
 	rm -rf .venv .venv-test .cache out build *.egg-info device/_engine*.so train/_sampler*.so
