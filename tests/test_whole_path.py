@@ -23,12 +23,12 @@ def pluck(rate_hz: int, pitch: int) -> np.ndarray:
     return np.concatenate(out)
 
 
-def horn(rate_hz: int, pitch: int) -> np.ndarray:
+def horn(rate_hz: int, pitch: int, brightness: float = 3) -> np.ndarray:
     """A brass tone by frequency modulation, after Chowning 1973."""
     time_s = np.arange(3 * rate_hz) / rate_hz
     swell = np.minimum(1, time_s / 0.1) * np.minimum(1, (3 - time_s) / 0.2)
     phase = 2 * np.pi * 440 * 2 ** ((pitch - 69) / 12) * time_s
-    return swell * np.sin(phase + 3 * swell * np.sin(phase))
+    return swell * np.sin(phase + brightness * swell * np.sin(phase))
 
 
 def square(rate_hz: int, pitch: int) -> np.ndarray:
@@ -47,6 +47,7 @@ def write_recordings(folder: Path) -> None:
 
 
 def write_song(path: Path) -> None:
+    """Three chords of a second; the higher note of the last is held for five more."""
     song, track = mido.MidiFile(ticks_per_beat=480), mido.MidiTrack()
     song.tracks.append(track)
     for value in (0, 64, 127):  # the knob x from left to right
@@ -54,7 +55,7 @@ def write_song(path: Path) -> None:
         for note in (57, 64):
             track.append(mido.Message("note_on", note=note, velocity=100))
         track.append(mido.Message("note_off", note=57, time=960))
-        track.append(mido.Message("note_off", note=64))
+        track.append(mido.Message("note_off", note=64, time=4800 if value == 127 else 0))
     song.save(path)
 
 
@@ -72,17 +73,44 @@ def test_four_recordings_become_a_song(tmp_path: Path, monkeypatch: pytest.Monke
     assert tetrad.main(["render", "song.mid", "--preset", "mine.tetrad", "--bank", "bank", "--out", "song.wav"]) == 0
     audio, rate_hz = soundfile.read("song.wav", dtype="float32")
     assert rate_hz == 48_000
-    assert 3 <= len(audio) / rate_hz < 5  # three chords of a second, and the last one's release
+    assert 8 <= len(audio) / rate_hz < 10  # the last note's release is behind it
     thirds = [audio[int(i * rate_hz) : int((i + 0.9) * rate_hz), 0] for i in range(3)]
     assert all(0.01 < np.abs(third).max() <= 1 for third in thirds)
     assert np.isfinite(audio).all()
     spectra = [np.abs(np.fft.rfft(third * np.hanning(len(third)))) for third in thirds]
+    early, late = (np.sqrt(np.mean(audio[at * rate_hz : (at + 1) * rate_hz] ** 2)) for at in (4, 7))
+    assert late == pytest.approx(early, rel=0.25)  # the horns are held for longer than any recording was
     for spectrum in spectra:  # both notes are there, each at its pitch
         for pitch in (57, 64):
             hz = 440 * 2 ** ((pitch - 69) / 12)
             near = spectrum[round(0.9 * (hz - 4)) : round(0.9 * (hz + 5))]
             between = spectrum[round(0.9 * (hz + 8)) : round(0.9 * (hz + 24))]
             assert near.max() > 10 * np.median(between)
+
+
+def test_soft_and_loud_recordings_are_layers_between_which_velocity_moves(tmp_path: Path,
+                                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "horn").mkdir()
+    for velocity, brightness in ((30, 0.5), (120, 4)):
+        soundfile.write(tmp_path / "horn" / f"horn_60_v{velocity}.wav", 0.5 * horn(16_000, 60, brightness), 16_000)
+    words = [word for i in range(4) for word in ("--corner", f"horn{i}=horn")]
+    assert tetrad.main(["preset", "make", *words, "--out", "p.tetrad"]) == 0
+    assert Preset.read("p.tetrad").velocities == (30, 120)
+    song, track = mido.MidiFile(ticks_per_beat=480), mido.MidiTrack()
+    song.tracks.append(track)
+    for velocity in (30, 75, 120):
+        track.append(mido.Message("note_on", note=60, velocity=velocity))
+        track.append(mido.Message("note_off", note=60, time=1920))
+    song.save("song.mid")
+    assert tetrad.main(["render", "song.mid", "--preset", "p.tetrad", "--out", "song.wav"]) == 0
+    audio, rate_hz = soundfile.read("song.wav", dtype="float32")
+    centroids = []
+    for start in (0, 2, 4):
+        spectrum = np.abs(np.fft.rfft(audio[int((start + 0.5) * rate_hz) : int((start + 1.5) * rate_hz), 0]))
+        centroids.append(np.sum(np.arange(len(spectrum)) * spectrum**2) / np.sum(spectrum**2))
+    soft, between, loud = centroids
+    assert 1.03 * soft < between < loud / 1.03
 
 
 def test_one_recording_a_corner_plays_over_the_keyboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
