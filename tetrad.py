@@ -38,6 +38,7 @@ COMMANDS = {
     "bench bake": ("device.bench_bake:bench_command", "how long a full pad takes to bake"),
     "bench generate": ("train.bench_generate:bench_command", "samples a second beside the reference implementation"),
     "bench train": ("train.bench_train:bench_command", "training steps a second beside the reference implementation"),
+    "bench sound": ("train.bench_sound:bench_command", "the figures of the sound, against what was asked of it"),
     "bench jobs": ("train.bench_jobs:bench_command", "how throughput grows with workers"),
 }
 

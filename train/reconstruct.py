@@ -48,14 +48,13 @@ load_baseline_run = lru_cache(maxsize=2)(baseline.load_baseline)
 load_decoder = lru_cache(maxsize=1)(Decoder)
 
 
-def excitation_of(audio: np.ndarray, pitch: float) -> tuple[Tone, synth.Excitation]:
-    """What is measured of a recording, and its partials for one decoded note."""
-    tone = analyse(audio, pitch)
-    return tone, synth.Excitation(tone.partials_cents[None], np.ones((1, 1), np.float32))
+def excitation_of(tone: Tone) -> synth.Excitation:
+    """A recording's partials for one decoded note."""
+    return synth.Excitation(tone.partials_cents[None], np.ones((1, 1), np.float32))
 
 
-def float_student(student: keras.Model, embedding: np.ndarray, pitch: float, excitation: synth.Excitation,
-                  ) -> np.ndarray:
+def float_student(student: keras.Model, embedding: np.ndarray, pitch: float,
+                  excitation: synth.Excitation | None = None) -> np.ndarray:
     """What `Decoder.decode` does for one note, without int8: [125, 16] -> [64000]."""
     track = conditioning.channels(conditioning.columns(embedding), pitch)
     outputs = keras.ops.convert_to_numpy(student(conditioning.to_tensors([track])))
@@ -78,9 +77,9 @@ def by_student(models: Models, audio: np.ndarray, pitches: np.ndarray, quantized
     trained, decoder = load_student_run(models.student), load_decoder(models.decoder)
     sounds = []
     for recording, pitch in zip(audio, pitches.astype(float), strict=True):
-        (tone, excitation), z = excitation_of(recording, pitch), embed(trained.autoencoder, recording)
-        sound = (decoder.decode(z[None], pitch, excitation)[0] if quantized
-                 else float_student(trained.student, z, pitch, excitation))
+        tone, z = analyse(recording, pitch), embed(trained.autoencoder, recording)
+        sound = (decoder.decode(z[None], pitch, excitation_of(tone))[0] if quantized
+                 else float_student(trained.student, z, pitch, excitation_of(tone)))
         sounds.append(vibrate(sound, tone.rate_hz, tone.depth_cents, tone.delay_s))
     return np.stack(sounds)
 
