@@ -1,6 +1,7 @@
 """The command itself."""
 
 import importlib
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -83,6 +84,14 @@ def test_the_readme_shows_the_tree_that_is_there() -> None:
         assert inside.exists() or inside.with_suffix(".py").exists(), f"{name} is not there"
         folder, shown = folder if line.startswith("  ") else inside, shown + 1
     assert shown > 8
+
+
+def test_the_readme_lists_the_presets_that_are_shipped() -> None:
+    library = json.loads((ROOT / "device" / "factory" / "library.json").read_text())
+    rows = re.findall(r"^\| \[(.+)\]\(docs/examples/(.+)\.opus\) \| (.+) \|$", (ROOT / "README.md").read_text(), re.M)
+    assert [(name, f"{file}.tetrad", corners.split(" | ")) for name, file, corners in rows] == [
+        (preset["name"], preset["file"], [corner["name"] for corner in preset["corners"]])
+        for preset in library["presets"]]
 
 
 def test_every_stage_is_packaged() -> None:
