@@ -27,8 +27,8 @@ from device.library import Library, read_library
 from device.preset import SAMPLE_RATE_HZ, Preset
 from train import classifier, note_figures, pad_figures, rainbowgram, reference, sound_figures, sound_text, tables
 from train.bench_generate import Reference, rate, write_checkpoint
-from train.crops import test_instruments
 from train.evaluate import FACTORY_BASELINE, evenly, known_qualities
+from train.instruments import test_instruments
 from train.note_figures import FIGURES
 from train.notes import FAMILIES, Note
 from train.reconstruct import Item, Models, describe_chunk

@@ -18,14 +18,13 @@ from device import console, files, jobs
 from device.decoder import FACTORY_DECODER
 from device.errors import TetradError
 from train import classifier, probe
-from train.crops import is_held_back
 from train.notes import FAMILIES, QUALITIES, Note
 from train.qualities import MEASURED
 from train.reconstruct import HELD_FRAMES, STAGES, Item, Models, describe_chunk, measure_chunk
 from train.run import read_config
 from train.sampler import FACTORY_RUN, positive_number
 from train.soundfont import numbers
-from train.split import Part, learned_and_tested
+from train.split import Part, learned_and_tested, unheard
 from train.tables import COLUMNS, Measured, draw_histories, draw_stages, figures, interval, report_text
 
 FACTORY_BASELINE = FACTORY_RUN / "baseline"
@@ -112,7 +111,8 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--notes", type=Path, default=Path("notes/fluid"),
                         help="folder with nsynth-train and nsynth-test, or notes to test on (default: %(default)s)")
     parser.add_argument("--train", type=Path, help="notes that the classifiers learn from, where --notes are others; "
-                                                   "without it, an eighth of the instruments is tested")
+                                                   "without it, the instruments of test-instruments.txt are tested, "
+                                                   "or an eighth of them where --notes have no such list")
     parser.add_argument("--out", type=Path, required=True, help="folder for evaluation.json, .md and pictures")
     parser.add_argument("--run", type=Path, default=FACTORY_RUN, help="run of a student instead of the shipped one")
     parser.add_argument("--decoder", type=Path, help="its int8 decoder, which another --run needs")
@@ -151,7 +151,7 @@ def parts_of(args: Namespace) -> tuple[Part, Part]:
     """The notes that are learned from, and those that are tested."""
     learned, tested = learned_and_tested(args.notes, args.train)
     if args.held_back:
-        tested = Part(tested.path, [note for note in tested.notes if is_held_back(note.note_str)])
+        tested = unheard(tested)
     learned = Part(learned.path, [learned.notes[i] for i in evenly(range(len(learned.notes)), args.most_train)])
     if len({note.pitch for note in learned.notes}) < 2:
         raise TetradError(f"{learned.path}: the notes to learn from have one pitch: give others to --train")

@@ -8,7 +8,7 @@ from operator import not_
 from pathlib import Path
 
 from device.errors import TetradError
-from train.crops import open_source, published
+from train.crops import is_held_back, open_source, published
 from train.embed import Sound, sound_of
 from train.instruments import is_test_instrument, test_instruments
 from train.notes import Note
@@ -24,6 +24,13 @@ class Part:
     @cached_property
     def sounds(self) -> list[Sound]:
         return [sound_of(self.path, note) for note in self.notes]
+
+
+def unheard(part: Part) -> Part:
+    """Those notes of a part that no training has heard: of instruments kept for tests, and held back by their names."""
+    unseen = test_instruments(part.path)
+    return Part(part.path, [note for note in part.notes
+                            if note.instrument_str in unseen or is_held_back(note.note_str)])
 
 
 def whole(path: Path) -> Part:

@@ -12,6 +12,7 @@ from device.decoder import FACTORY_DECODER
 from device.errors import TetradError
 from tests.train import tiny
 from train import autoencoder, baseline, distil, probe, split, tables
+from train.crops import is_held_back
 from train.evaluate import evenly, mean_correlation, octave
 from train.notes import Note
 from train.run import open_run, save_weights
@@ -160,6 +161,26 @@ def test_no_instrument_is_learned_from_and_tested(tmp_path: Path) -> None:
     assert len(names[0] | names[1]) == 40
     assert 1 <= len(names[1]) <= 12
     assert [sound.name for sound in tested.sounds] == [note.note_str for note in tested.notes]
+
+
+def test_the_listed_instruments_are_tested(tmp_path: Path) -> None:
+    folder = tiny.write_notes(tmp_path / "notes", range(48, 51))
+    (folder / "test-instruments.txt").write_text("reed_synthetic_002\n")
+    learned, tested = split.learned_and_tested(folder, None)
+    assert {note.instrument_str for note in tested.notes} == {"reed_synthetic_002"}
+    assert {note.instrument_str for note in learned.notes} == {"reed_synthetic_000", "reed_synthetic_001"}
+
+
+def test_unheard_are_notes_of_test_instruments_and_those_held_back(tmp_path: Path) -> None:
+    folder = tiny.write_notes(tmp_path / "notes", range(40, 80))
+    every = split.whole(folder)
+    held_back = [note for note in every.notes if is_held_back(note.note_str)]
+    assert 0 < len(held_back) < 20
+    assert split.unheard(every).notes == held_back
+    (folder / "test-instruments.txt").write_text("reed_synthetic_002\n")
+    names = {note.note_str for note in split.unheard(every).notes}
+    assert names == {note.note_str for note in every.notes
+                     if note in held_back or note.instrument_str == "reed_synthetic_002"}
 
 
 def test_the_datasets_own_split_is_taken(tmp_path: Path) -> None:
