@@ -39,8 +39,9 @@ SIDE_BANDS = 2.5  # of a vibrato's rate, beyond its depth: as far as it spreads 
 
 TRACK_PARTIALS = 12
 TRACK_TOP_HZ = 5_000.0
-TRACK_FRAME_SAMPLES = 32  # of the bands: 500 Hz, so that they may be 250 Hz to either side
+TRACK_FRAME_SAMPLES = 32  # of the bands: 500 Hz
 TRACK_CENTS = 60.0  # of a vibrato that bands must hold
+TRACK_MOST_HZ = 240.0  # to either side
 SMOOTHING = np.hanning(13)[1:-1]  # of 11 frames, 44 ms
 TRACK_REACH_CENTS = 120.0
 HELD_S = 3.0  # of a note, NSynth's
@@ -120,8 +121,6 @@ def peaks(audio: np.ndarray) -> Peaks:
     inner = db[1:-1]
     found = 1 + np.flatnonzero((inner > db[:-2]) & (inner >= db[2:]) & (inner > db.max() - PEAK_RANGE_DB)
                                & (inner > -60))
-    if not len(found):
-        return Peaks(np.zeros(0), np.zeros(0), np.zeros(0, bool))
     step = round(AROUND_HZ / BIN_HZ / 4)
     coarse = np.median(db[: len(db) // step * step].reshape(-1, step), axis=1)  # of 30 Hz each
     padded = np.pad(coarse, 4, mode="edge")
@@ -255,23 +254,20 @@ def pitch_track(spectrum: np.ndarray, fundamental_hz: float, cents: np.ndarray, 
     """float [FRAMES]: how far the pitch is off the fundamental, in cents; 0 where there is none to follow.
 
     From the phases of the first harmonics, of the spectrum of PADDED_SAMPLES, weighted as their frequencies can be
-    known. Of low pitches the upper ones are left out: a vibrato would take them through their neighbours' bands.
+    known.
     """
     turned, weight = np.zeros(2 * FRAMES), np.zeros(2 * FRAMES)
-    heard = 0
     for slot in range(TRACK_PARTIALS):
         expected_hz = (slot + 1) * fundamental_hz * 2 ** (cents[slot] / 1200)
-        moved_hz = TRACK_CENTS / 1731 * expected_hz
-        half_band_hz = min(0.5 * fundamental_hz, 2 * moved_hz + 20.0, 0.48 * SAMPLE_RATE_HZ / TRACK_FRAME_SAMPLES)
-        if not is_harmonic[slot] or expected_hz > TRACK_TOP_HZ or (heard > 2 and moved_hz + 8.0 > 0.85 * half_band_hz):
+        if not is_harmonic[slot] or expected_hz > TRACK_TOP_HZ:
             continue
+        half_band_hz = min(0.5 * fundamental_hz, 2 * TRACK_CENTS / 1731 * expected_hz + 20.0, TRACK_MOST_HZ)
         band, centre_hz = baseband(spectrum, expected_hz, half_band_hz)
         step = band[1:] * np.conj(band[:-1])
         off = (np.angle(step) * 2 * FRAME_HZ / (2 * np.pi) + centre_hz - expected_hz) / expected_hz
         w = np.abs(step) * (slot + 1) ** 2
         turned[1:] += w * off
         weight[1:] += w
-        heard += 1
     turned, weight = turned.reshape(FRAMES, 2).sum(axis=1), weight.reshape(FRAMES, 2).sum(axis=1)
     turned, weight = np.convolve(turned, SMOOTHING, "same"), np.convolve(weight, SMOOTHING, "same")
     top = weight.max()

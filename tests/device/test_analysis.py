@@ -117,6 +117,17 @@ def test_a_stiff_strings_partials_are_found(pitch: int, stiffness: float) -> Non
     assert tone.depth_cents == 0
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_partials_that_are_a_little_off_are_no_string(seed: int) -> None:
+    """As they are found of blown and sung notes: 3 cents either way."""
+    off = np.random.default_rng(seed).uniform(-3, 3, 12)
+    sound = sum(0.7**k * np.sin(2 * np.pi * (k + 1) * 2 ** (cents / 1200) * pitch_to_hz(62) * TIME_S)
+                for k, cents in enumerate(off))
+    tone = analyse(as_note(np.asarray(sound)), 62)
+    assert np.abs(tone.partials_cents[12:]).max() == 0
+    assert np.abs(tone.partials_cents).max() < 8
+
+
 @pytest.mark.parametrize("cents", [0, 20])
 @pytest.mark.parametrize("pitch", [48, 60, 66, 72])
 def test_a_bells_partials_are_found_where_they_are(pitch: int, cents: int) -> None:
@@ -148,7 +159,7 @@ def test_partials_of_an_octave_lower_find_a_place() -> None:
 def assert_vibrato(tone: Tone, rate_hz: float, depth_cents: float, delay_s: float) -> None:
     assert_sane(tone)
     assert tone.rate_hz == pytest.approx(rate_hz, rel=0.03)
-    assert tone.depth_cents == pytest.approx(depth_cents, rel=0.1)
+    assert tone.depth_cents == pytest.approx(depth_cents, rel=0.06)
     assert tone.delay_s == pytest.approx(delay_s, abs=0.15)
     assert not tone.partials_cents.any()
     assert tone.detune_cents == pytest.approx(0, abs=0.25 * depth_cents)
@@ -179,6 +190,19 @@ def test_a_vibratos_track_is_the_pitch() -> None:
     tone = analyse(as_note(string(60, track_cents=track)), 60)
     assert tone.track_cents[50:700] == pytest.approx(track[50 * 64 : 700 * 64 : 64], abs=5)
     assert tone.detune_cents == pytest.approx(10, abs=3)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_restless_pitch_is_no_bell(seed: int) -> None:
+    """As voices and bows have it; and no vibrato of one rate."""
+    random = np.random.default_rng(seed)
+    turns = np.cumsum(4 + 3 * np.interp(TIME_S, np.arange(9) / 2, random.random(9))) / SAMPLE_RATE_HZ
+    depth = 30 * np.interp(TIME_S, np.arange(9) / 2, random.random(9))
+    for pitch in (60, 80, 90):
+        tone = analyse(as_note(string(pitch, track_cents=depth * np.sin(2 * np.pi * turns))), pitch)
+        assert_sane(tone)
+        assert not tone.partials_cents.any()
+        assert tone.track_cents[50:700].std() > 4
 
 
 def test_a_tremolo_is_no_vibrato() -> None:

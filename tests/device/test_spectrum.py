@@ -42,6 +42,18 @@ def test_an_attack_is_told_to_half_a_step() -> None:
     assert (spectrum.log_spectrum(audio)[:, :LONG_BANDS].max(axis=1) > 0)[onset // STEP_SAMPLES - 1]
 
 
+def test_a_steps_windows_are_centred_on_it() -> None:
+    """A click in the middle of a step is as loud in the step before as in the one after."""
+    audio = np.zeros(6400, np.float32)
+    audio[12 * STEP_SAMPLES + STEP_SAMPLES // 2] = 1
+    frames = spectrum.log_spectrum(audio)
+    assert frames.shape == (25, 224)
+    np.testing.assert_allclose(frames[11, :LONG_BANDS], frames[13, :LONG_BANDS], atol=0.02)
+    assert (frames[12, :LONG_BANDS] > frames[11, :LONG_BANDS] + 0.1).all()
+    np.testing.assert_allclose(shorts(frames)[24], shorts(frames)[25], atol=0.1)  # the halves of step 12
+    np.testing.assert_allclose(shorts(frames)[23], shorts(frames)[26], atol=0.1)
+
+
 @pytest.mark.parametrize("hz", [65.4, 220.0, 1000.0, 4100.0])
 def test_two_tones_a_tone_apart_are_different(hz: float) -> None:
     first, second = (spectrum.log_spectrum(tone(of, 6400))[12, :LONG_BANDS] for of in (hz, hz * 2 ** (2 / 12)))

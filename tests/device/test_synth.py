@@ -77,6 +77,15 @@ def test_equal_bands_give_back_the_noise() -> None:
     assert noise.std() == pytest.approx(synth.NOISE_RMS, rel=0.02)
 
 
+def test_levels_run_from_frame_to_frame_and_the_last_is_held() -> None:
+    levels = controls(4)
+    levels[0, :, 0] = [0, 0.2, 0.2, 0.6]
+    audio = synth.synthesize(levels, 60)[0]
+    tone = np.sin(2 * np.pi * (pitch_to_hz(60) * np.arange(256) / SAMPLE_RATE_HZ + synth.PHASES_TURNS[0]))
+    between = np.interp(np.arange(256) + 0.5, np.arange(5) * 64, [0, 0.2, 0.2, 0.6, 0.6])
+    np.testing.assert_allclose(audio, between * tone, atol=1e-4)
+
+
 def test_silence_is_silent() -> None:
     assert np.all(synth.synthesize(controls(), 60) == 0)
 
