@@ -18,6 +18,7 @@ from device.conditioning import CHANNELS, COLUMNS, MARGIN_COLUMNS, ROWS, SEGMENT
 from device.decoder import FACTORY_DECODER, Decoder
 from device.encoder import FACTORY_ENCODER, Encoder
 from device.errors import TetradError
+from device.library import read_library
 from device.pitch import pitch_from_sound
 from device.preset import Preset
 from device.recording import NOTE_PEAK, as_sound
@@ -210,14 +211,18 @@ def test_a_decoder_crosses_to_another_process_by_its_file(made_up: Decoder) -> N
     assert (again.path, again.id) == (made_up.path, "made-up")
 
 
-def test_three_presets_of_twelve_instruments_are_shipped_for_the_shipped_decoder(decoder: Decoder) -> None:
-    presets = [Preset.read(path) for path in PRESETS]
-    assert len(presets) >= 3
-    assert len({corner.name for preset in presets for corner in preset.corners}) >= 12
-    assert {preset.decoder for preset in presets} == {decoder.id}
+def test_the_library_is_shipped_for_the_shipped_decoder(decoder: Decoder) -> None:
+    library = read_library(FACTORY / "library.json")
+    assert {entry.file for entry in library.presets} == {path.name for path in PRESETS}
+    for entry in library.presets:
+        path = FACTORY / entry.file
+        preset = Preset.read(path)
+        assert [corner.name for corner in preset.corners] == list(entry.corners)
+        assert (preset.name, preset.synth, preset.decoder) == (entry.name, entry.synth, decoder.id)
+        assert preset.velocities == (50, 100)
+        assert path.stat().st_size <= preset.layers * 160_000
     assert [corner.name for corner in Preset.read(FACTORY / "first.tetrad").corners] == [
-        "bass", "flute", "organ", "glockenspiel"]
-    assert all(path.stat().st_size <= 160_000 for path in PRESETS)
+        "bass", "flute", "organ", "glockenspiel"]  # those of NSynth's post
     files = [*FACTORY.iterdir(), *(Path(tetrad.__file__).parent / "train" / "factory").iterdir()]
     assert sum(path.stat().st_size for path in files) <= 20e6
 
