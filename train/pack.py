@@ -15,13 +15,14 @@ from device import files
 from device.errors import TetradError
 
 DROPPED_BITS = np.uint32(16)  # of float32's 24 significant ones: bfloat16 has 8
+WORTH_PACKING = 1024  # weights: what HDF5 writes around a smaller packed array is as long as what that saves
 
 
 def pack(source: Path, target: Path) -> None:
     """Writes a Keras file of weights again, whole or not at all. Raises TetradError where it cannot be read."""
     content = io.BytesIO()
     try:
-        with h5py.File(source) as held, h5py.File(content, "w") as packed:
+        with h5py.File(source) as held, h5py.File(content, "w", libver="latest") as packed:
             held.visititems(lambda name, of: _copy(name, of, packed))
             packed.attrs.update(held.attrs)
     except OSError as error:
@@ -40,7 +41,7 @@ def rounded(weights: np.ndarray) -> np.ndarray:
 def _copy(name: str, of: h5py.Group | h5py.Dataset, packed: h5py.File) -> None:
     if isinstance(of, h5py.Group):
         made = packed.require_group(name)
-    elif of.dtype == np.float32 and of.size > 1:
+    elif of.dtype == np.float32 and of.size >= WORTH_PACKING:
         made = packed.create_dataset(name, data=rounded(of[()]), chunks=of.shape, compression="gzip",
                                      compression_opts=9, shuffle=True)
     else:

@@ -10,7 +10,7 @@ from train.pack import pack, rounded
 
 def some_model() -> keras.Model:
     inputs = keras.Input((8, 4))
-    return keras.Model(inputs, keras.layers.BatchNormalization()(keras.layers.Conv1D(64, 3)(inputs)))
+    return keras.Model(inputs, keras.layers.BatchNormalization()(keras.layers.Conv1D(128, 3)(inputs)))
 
 
 def test_packed_weights_are_read_as_they_were(tmp_path: Path) -> None:
@@ -20,6 +20,8 @@ def test_packed_weights_are_read_as_they_were(tmp_path: Path) -> None:
     again.load_weights(tmp_path / "b.weights.h5")
     for weights, read in zip(model.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_allclose(read, weights, rtol=2**-8)
+    kernel = next(weights for weights in again.get_weights() if weights.ndim == 3)
+    np.testing.assert_array_equal(kernel, rounded(kernel))
     pack(tmp_path / "b.weights.h5", tmp_path / "c.weights.h5")
     assert (tmp_path / "c.weights.h5").read_bytes() == (tmp_path / "b.weights.h5").read_bytes()
 
