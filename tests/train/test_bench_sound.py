@@ -1,23 +1,26 @@
 """The figures of the sound, on made sounds whose faults are known."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import tetrad
 from device import sustain
 from device.analysis import analyse
 from device.bake import bake, decode_pad
 from device.corner import Note as CornerNote
 from device.corner import make_preset
+from device.decoder import FACTORY_DECODER
 from device.errors import TetradError
 from device.library import Entry, Library
 from device.preset import DIMENSIONS, FRAMES, NOTE_SAMPLES, Preset, Synth
 from device.synth import pitch_to_hz
 from tests.device.additive import Additive
 from tests.train import tiny
-from train import measure, note_figures, pad_figures, partials, sound_figures
+from train import bench_sound, measure, note_figures, pad_figures, partials, sound_figures
 from train.bench_sound import sets_of, spread
 from train.notes import Note
 
@@ -289,3 +292,40 @@ def test_the_margin_behind_a_loop_is_enough_for_its_seam() -> None:
     track = sustain.body(np.zeros((1, sustain.NOTE_COLUMNS, 16), np.float32), np.zeros(1), columns)
     behind = track.shape[1] * sustain.COLUMN_SAMPLES - sustain.loop_start_samples(columns) - 256 * columns
     assert behind >= pad_figures.SEAM_SAMPLES
+
+
+def test_the_command_measures_both_sets_and_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, runs = tiny.write_notes(tmp_path / "notes"), tiny.write_runs(tmp_path / "runs")
+    (folder / "test-instruments.txt").write_text("reed_synthetic_001\n")
+    corners = [{"name": name, "instrument": "reed_synthetic_000"} for name in "abcd"]
+    library = {"author": "", "licence": "", "velocities": [100], "presets": [
+        {"name": "One", "file": "one.tetrad", "synth": {}, "corners": corners}]}
+    (tmp_path / "library.json").write_text(json.dumps(library))
+    made_preset().write(tmp_path / "one.tetrad")
+    timed = {"x_realtime": 99.0, "reference_samples_per_s": None, "reference_ratio": None, "pad": {
+        "wall_s": 1.0, "notes": 81, "jobs": 2, "nsynth_super_notes": 1, "nsynth_super_notes_hours": 1.0}}
+    monkeypatch.setattr(bench_sound, "speed", lambda *of: timed)
+    monkeypatch.setattr(bench_sound, "PAD_PITCHES", (60,))
+    assert tetrad.main(["bench", "sound", "--notes", str(folder), "--out", str(tmp_path / "out"), "--most", "2",
+                        "--most-train", "3", "--epochs", "1", "--teacher-notes", "1", "--run", str(runs["student"]),
+                        "--decoder", str(FACTORY_DECODER), "--baseline", str(runs["baseline"]), "--library",
+                        str(tmp_path / "library.json"), "--workers", "1"]) == 0
+    result = json.loads((tmp_path / "out" / "sound.json").read_text())
+    assert {row["what"]: row["reached"] for row in result["goals"]}["decoding, one thread, x real time"] is False
+    for name in ("factory", "unseen"):
+        own = result["sets"][name]
+        assert own["notes"] == own["pitch"]["notes"] == 2
+        assert own["log_mel_db"]["int8 student"] > own["log_mel_db"]["mu-law"] > 0
+        assert own["where_the_teacher_plays_db"]["notes"] == 1
+        assert own["partials"]["notes"] == own["vibrato"]["notes"] == 0
+        assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert [row["instrument"] for row in result["sets"]["unseen"]["by_instrument"]] == ["reed_synthetic_001"]
+    assert result["presets"]["by_preset"]["made"]["morphs"] == 5
+    assert "| loop seam, worst, dB |" in (tmp_path / "out" / "sound.md").read_text()
+    assert not (tmp_path / ".out.chunks").exists()
+
+
+def test_a_run_of_ones_own_needs_its_decoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tetrad.main(["bench", "sound", "--notes", str(tmp_path), "--out", str(tmp_path / "out"), "--run",
+                        str(tmp_path)]) == 1
+    assert "give it to --decoder" in capsys.readouterr().err

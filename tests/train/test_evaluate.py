@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
@@ -11,38 +10,16 @@ import tetrad
 from device.decoder import FACTORY_DECODER
 from device.errors import TetradError
 from tests.train import tiny
-from train import autoencoder, baseline, distil, probe, split, tables
+from train import probe, split, tables
 from train.crops import is_held_back
 from train.evaluate import evenly, mean_correlation, octave
 from train.notes import Note
-from train.run import open_run, save_weights
-from train.student import StudentConfig, build_student
-from train.wavenet import WaveNetAutoencoder
-
-BASELINE = baseline.BaselineConfig(
-    name="tiny", encoder_channels=(2,) * 9, decoder_channels=(2,) * 9, hidden=3, embedding=4, pitch_dimensions=2,
-    norm_momentum=0.9, batch=2, learning_rates=((0, 1e-3),), adam_beta_1=0.5, gradient_norm=0.0, average_decay=0.0,
-    steps=1,
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Runs of each kind, with the weights that models begin with."""
-    folder = tmp_path_factory.mktemp("runs")
-    keras.utils.set_random_seed(0)
-    teacher, student = WaveNetAutoencoder(tiny.CONFIG), StudentConfig(width=4, layers=2)
-    config = distil.DistilConfig(tiny.CONFIG, student)
-    spectral = baseline.Baseline(BASELINE)
-    parts = {"teacher": {"encoder": teacher.encoder, "decoder": teacher.decoder},
-             "student": {"encoder": teacher.encoder, "decoder": teacher.decoder, "student": build_student(student)},
-             "baseline": {"encoder": spectral.encoder, "decoder": spectral.decoder}}
-    for name, kind, what in (("teacher", autoencoder.KIND, tiny.CONFIG), ("student", distil.KIND, config),
-                             ("baseline", baseline.KIND, BASELINE)):
-        open_run(folder / name, what, kind)
-        for part, model in parts[name].items():
-            save_weights(model, folder / name / f"{part}.weights.h5")
-    return {name: folder / name for name in parts}
+    return tiny.write_runs(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="module")
