@@ -140,14 +140,6 @@ def test_no_instrument_is_learned_from_and_tested(tmp_path: Path) -> None:
     assert [sound.name for sound in tested.sounds] == [note.note_str for note in tested.notes]
 
 
-def test_the_listed_instruments_are_tested(tmp_path: Path) -> None:
-    folder = tiny.write_notes(tmp_path / "notes", range(48, 51))
-    (folder / "test-instruments.txt").write_text("reed_synthetic_002\n")
-    learned, tested = split.learned_and_tested(folder, None)
-    assert {note.instrument_str for note in tested.notes} == {"reed_synthetic_002"}
-    assert {note.instrument_str for note in learned.notes} == {"reed_synthetic_000", "reed_synthetic_001"}
-
-
 def test_unheard_are_notes_of_test_instruments_and_those_held_back(tmp_path: Path) -> None:
     folder = tiny.write_notes(tmp_path / "notes", range(40, 80))
     every = split.whole(folder)
