@@ -120,7 +120,7 @@ def compile_for_edgetpu(path: Path) -> str:
 def quantize_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
     parser.add_argument("run", type=Path, help="a run of `tetrad train student`")
     parser.add_argument("--out", type=Path, required=True, help="the .tflite file to write")
-    parser.add_argument("--steps", type=console.whole_number(0, 1_000_000), default=1500,
+    parser.add_argument("--steps", type=console.whole_number(0, 1_000_000), default=1000,
                         help="of quantization-aware fine-tuning (default: %(default)s); 0: ranges are measured alone")
     parser.add_argument("--encoder", type=Path, help="write the run's encoder too, as a float .tflite file")
     console.add_json_option(parser)

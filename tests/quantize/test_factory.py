@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from device import conditioning
+from device.analysis import analyse
 from device.bake import GRID
 from device.decoder import FACTORY_DECODER, Decoder
 from device.encoder import Encoder
@@ -36,7 +37,7 @@ def test_the_shipped_decoder_maps_whole() -> None:
 def test_int8_is_within_half_a_decibel_of_float(trained: Trained, pitch: int, brightness: float) -> None:
     recording = note_audio(pitch, brightness) * 1.4
     embedding = embed(trained.autoencoder, recording)
-    excitation = excitation_of(recording, pitch)[1]
+    excitation = excitation_of(analyse(recording, pitch))
     floats = float_student(trained.student, embedding, pitch, excitation)
     ints = Decoder().decode(embedding[None], pitch, excitation)[0]
     near, far = log_mel_distance_db(floats, recording), log_mel_distance_db(ints, recording)
