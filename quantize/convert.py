@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from device import conditioning, console, files
+from device import console, files
 from device.errors import TetradError
 from quantize.check import check, show
 
@@ -126,16 +126,20 @@ def quantize_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
     console.add_json_option(parser)
 
     def run(args: Namespace) -> None:
-        from quantize.finetune import fine_tune
-        from train.distil import calibration_tracks, distil_config, load_encoder, load_student, load_trained
+        from train.distil import calibration_inputs, load_student  # here, as `to_int8` needs no training code
 
-        tracks, student = calibration_tracks(args.run), load_student(args.run)
+        inputs, student = calibration_inputs(args.run), load_student(args.run)
         if args.steps:
-            tuned = fine_tune(load_trained(args.run).student, distil_config(args.run).student, tracks, args.steps)
+            from quantize.finetune import fine_tune
+            from train.distil import distil_config, load_trained
+
+            tuned = fine_tune(load_trained(args.run).student, distil_config(args.run).student, inputs, args.steps)
             data = to_int8_as_tuned(tuned, _static_shape(student), student.name)
         else:
-            data = to_int8(student, conditioning.to_tensors(tracks)[:, None])
+            data = to_int8(student, inputs)
         if args.encoder:
+            from train.distil import load_encoder
+
             write_whole(args.encoder, to_float(load_encoder(args.run)))
         write_whole(args.out, data)
         show(args, args.out, check(data, str(args.out)), compiled=compile_for_edgetpu(args.out))

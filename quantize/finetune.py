@@ -82,13 +82,13 @@ class FakeQuantized(tf.Module):
         return [variable for pair in self.weights_of.values() for variable in pair]
 
 
-def fine_tune(student: keras.Model, config: StudentConfig, tracks: list[np.ndarray], steps: int, seed: int = 0,
+def fine_tune(student: keras.Model, config: StudentConfig, inputs: np.ndarray, steps: int, seed: int = 0,
               ) -> Callable[[tf.Tensor], tf.Tensor]:
     """The student as a function of the decoder's input tensor with fake quantization, tuned so many steps.
 
-    tracks: channels of notes, float32 [columns, CHANNELS] each.
+    inputs: the decoder's, of notes, float32 [..., COLUMNS, CHANNELS].
     """
-    segments = conditioning.to_tensors(tracks).reshape(-1, 1, conditioning.COLUMNS, conditioning.CHANNELS)
+    segments = inputs.reshape(-1, 1, conditioning.COLUMNS, conditioning.CHANNELS)
     segments = segments[np.abs(segments).sum(axis=(1, 2, 3)) > 0]
     random = np.random.default_rng(seed)
     quantized = FakeQuantized(student, config)

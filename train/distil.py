@@ -334,13 +334,14 @@ def load_encoder(run: Path) -> keras.Model:
     return keras.Model(frames, trained(frames))
 
 
-def calibration_tracks(run: Path) -> list[np.ndarray]:
-    """The channels of the run's calibration notes, each float32 [columns, CHANNELS]."""
+def calibration_inputs(run: Path) -> np.ndarray:
+    """The decoder's inputs of the run's calibration notes, float32 [n, 1, ROWS, COLUMNS, CHANNELS]."""
     path = run / "calibration.npz"
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return [conditioning.channels(conditioning.columns(embedding), float(pitch))
-                    for embedding, pitch in zip(arrays["embeddings"], arrays["pitches"], strict=True)]
+            tracks = [conditioning.channels(conditioning.columns(embedding), float(pitch))
+                      for embedding, pitch in zip(arrays["embeddings"], arrays["pitches"], strict=True)]
+            return conditioning.to_tensors(tracks)[:, None]
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise TetradError(f"{path}: cannot be read ({error}); run `tetrad train student` to its end") from error
 

@@ -138,7 +138,7 @@ def run_folder(student: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyP
 def quantize(folder: Path, *more: str) -> Path:
     parser = ArgumentParser()
     run = quantize_command(parser)
-    run(parser.parse_args([str(folder / "run"), "--out", str(folder / "decoder.tflite"), *more]))
+    run(parser.parse_args([str(folder / "run"), "--out", str(folder / "decoder.tflite"), "--steps", "0", *more]))
     return folder / "decoder.tflite"
 
 
