@@ -48,7 +48,8 @@ def draw(path: Path, audio: np.ndarray, knobs: list[tuple[float, float, float]],
     mono = audio.mean(axis=1)
     figure = plt.figure(figsize=(12, 7), layout="constrained")
     axes = figure.subplot_mosaic([["sound", "square"], ["time", "square"]], height_ratios=(2, 1), width_ratios=(3, 1))
-    axes["sound"].specgram(mono + 1e-9, NFFT=4096, Fs=RATE_HZ, noverlap=3072, cmap="magma", vmin=-130, vmax=-40)
+    with np.errstate(divide="ignore"):  # of silence
+        axes["sound"].specgram(mono, NFFT=4096, Fs=RATE_HZ, noverlap=3072, cmap="magma", vmin=-130, vmax=-40)
     axes["sound"].set(yscale="log", ylim=(60, 8000), ylabel="frequency, Hz", title=preset.name)
     times_s, x, y = np.array(knobs).T
     axes["time"].plot(times_s, x, label="x")

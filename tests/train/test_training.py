@@ -12,7 +12,7 @@ import tetrad
 from device import analysis, conditioning, synth
 from device.errors import TetradError
 from tests.train import tiny
-from train import autoencoder, crops, distil, run
+from train import autoencoder, crops, distil, instruments, run
 from train.sampler import load_teacher
 from train.student import StudentConfig
 
@@ -196,7 +196,7 @@ def test_neighbouring_pitches_are_mixed(notes: crops.Notes) -> None:
 
 def test_instruments_that_are_for_tests_are_never_drawn(tmp_path: Path) -> None:
     folder = tiny.write_notes(tmp_path / "notes")
-    (folder / crops.TEST_INSTRUMENTS).write_text("reed_synthetic_001\n")
+    (folder / instruments.LIST).write_text("reed_synthetic_001\n")
     assert {note.instrument_str for note in crops.Notes(folder).notes} == {"reed_synthetic_000", "reed_synthetic_002"}
 
 

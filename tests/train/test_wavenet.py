@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from device.spectrum import BINS
 from tests.train import tiny
 from train.wavenet import CONFIGS, Config, Conv1D, WaveNetAutoencoder, build_decoder, build_encoder
 
@@ -35,7 +36,7 @@ def test_each_configuration_has_an_embedding_of_16_numbers_each_512_samples(conf
 
 def test_an_embedding_in_other_units_gives_the_same_prediction(autoencoder: WaveNetAutoencoder) -> None:
     random = np.random.default_rng(1)
-    frames, samples = random.normal(size=(1, 8, 513)).astype("f"), random.uniform(-1, 1, (1, 1024, 1)).astype("f")
+    frames, samples = random.normal(size=(1, 4, BINS)).astype("f"), random.uniform(-1, 1, (1, 1024, 1)).astype("f")
     before = keras.ops.convert_to_numpy(autoencoder.encoder(frames))
     predicted = logits(autoencoder, samples, before)
     divisors = np.arange(2, 18).astype("f")
