@@ -24,12 +24,18 @@ PEAK_STARTS_SAMPLES = (160, 4_800)  # a partial that stays has its frequency in 
 PEAK_RANGE_DB = 45.0  # under the strongest partial
 PEAK_RISE_DB = 15.0  # over what is around it, or it is noise
 AROUND_HZ = 120.0
+STRUCK_WINDOW_SAMPLES = 4_096  # for partials that have died away in the windows above
+STRUCK_STARTS_SAMPLES = (80, 1_104)
+STRUCK_RANGE_DB = 32.0
+STRUCK_APART_HZ = 30.0  # from a stronger partial, whose side lobe or flutter it is otherwise
 STEADY_CENTS = 4.0  # a partial further off its harmonic than this is heard as off, and one that moves less stays
 STEADY_HZ = (0.3, 2.0)  # at least, as windows know no better; at most, as noise has peaks everywhere
+STRUCK_STEADY_HZ = (2.0, 4.0)
 LINE_HZ, BESIDE_HZ = 3.0, 12.0  # half widths: of a steady partial in a window, and of what is looked at beside it
 LINE_SHARE = 0.6  # of the power there that a partial has, and a peak of noise has not
 MATCH_CENTS = 35.0  # within which a partial is the harmonic of a note that is a little out of tune
 FREE_SHARE = 0.01  # of the power in partials far from harmonics makes a bell, whose partials are no vibrato
+BELL_SHARE = 0.25  # of it makes a bell that has no pitch to follow
 MOST_FREE = 24  # partials of their own, of the strongest
 SLOT_REACH = 6  # slots away from its own that a partial may be put
 MOST_CENTS = 3_200.0  # away from it; with the detuning, an int16 of tenths holds it
@@ -44,6 +50,7 @@ TRACK_CENTS = 60.0  # of a vibrato that bands must hold
 TRACK_MOST_HZ = 240.0  # to either side
 SMOOTHING = np.hanning(13)[1:-1]  # of 11 frames, 44 ms
 TRACK_REACH_CENTS = 120.0
+TRACK_COUNTS = 1e-2  # of its greatest weight a track's frame has to have, to count as much as the others
 HELD_S = 3.0  # of a note, NSynth's
 VIBRATO_HZ = (3.0, 9.0)
 VIBRATO_CENTS = (4.0, 200.0)
@@ -70,33 +77,38 @@ def analyse(audio: np.ndarray, pitch: float) -> Tone:
     """A note as `device.recording.as_note` gives it, float32 [NOTE_SAMPLES], that plays this MIDI pitch."""
     f0_hz = 440.0 * 2.0 ** ((pitch - 69) / 12)
     early, late = (peaks(audio[start : start + PEAK_WINDOW_SAMPLES]) for start in PEAK_STARTS_SAMPLES)
+    struck = [peaks(audio[start : start + STRUCK_WINDOW_SAMPLES]) for start in STRUCK_STARTS_SAMPLES]
     detune, stiffness = harmonic_fit(early, f0_hz)
     fundamental_hz = f0_hz * 2 ** (detune / 1200)
     stretched = stretch_cents(stiffness)
     spectrum = np.fft.rfft(audio, PADDED_SAMPLES)
-    track = pitch_track(spectrum, fundamental_hz, stretched, np.ones(PARTIALS, bool))
+    track, weight = pitch_track(spectrum, fundamental_hz, stretched, np.ones(PARTIALS, bool))
     rate_hz, depth_cents, _ = vibrato(track)
-    moved_cents = min(2 * restlessness(track), MATCH_CENTS) if moves(track) else 0.0
+    held = staying(early, late, STEADY_HZ)
+    if free_power(*held, fundamental_hz, stretched) > BELL_SHARE:  # nothing to follow a pitch with
+        rate_hz, depth_cents, weight = 0.0, 0.0, np.zeros(FRAMES)
+    moved_cents = min(2 * restlessness(track, weight), MATCH_CENTS) if moves(track, weight) else 0.0
     if depth_cents:  # its peaks need not lie round its pitch, nor tell of a string
         moved_cents, stretched = depth_cents, np.zeros(PARTIALS, np.float32)
         detune += middle(track)
         fundamental_hz = f0_hz * 2 ** (detune / 1200)
     spread_hz = moved_cents * fundamental_hz * np.arange(1, PARTIALS + 1) / 1731 + SIDE_BANDS * rate_hz
-    cents, is_harmonic, free_share = place_partials(early, late, fundamental_hz, stretched, spread_hz)
+    found = with_struck(*held, *staying(*struck, STRUCK_STEADY_HZ))
+    cents, is_harmonic, free_share = place_partials(found, fundamental_hz, stretched, spread_hz)
     if free_share > FREE_SHARE:  # its pitch is where the player hears it, and the partials lie where they lie
         return Tone((cents + np.float32(detune)).astype(np.float32), 0.0, np.zeros(FRAMES, np.float32), 0.0, 0.0, 0.0,
                     decay(audio))
     if moved_cents or not is_harmonic[:TRACK_PARTIALS].all():
-        track = pitch_track(spectrum, fundamental_hz, cents, is_harmonic)
+        track, weight = pitch_track(spectrum, fundamental_hz, cents, is_harmonic)
     rate_hz, depth_cents, delay_s = vibrato(track)
-    if depth_cents or moves(track):  # what was placed were the peaks of a moving sound
+    if depth_cents or moves(track, weight):  # what was placed were the peaks of a moving sound
         cents = stretched
         track, detune = track - middle(track), detune + middle(track)
     return Tone(cents, detune, (track + detune).astype(np.float32), rate_hz, depth_cents, delay_s, decay(audio))
 
 
 class Peaks(NamedTuple):
-    """The partials of a window."""
+    """The peaks of a window's spectrum."""
 
     hz: np.ndarray  # ascending
     db: np.ndarray  # under the strongest
@@ -109,14 +121,14 @@ def stretch_cents(stiffness: float) -> np.ndarray:
     return (600 * np.log2((1 + stiffness * k**2) / (1 + stiffness))).astype(np.float32)
 
 
-@lru_cache(maxsize=1)
-def _window() -> np.ndarray:
-    return np.hanning(PEAK_WINDOW_SAMPLES).astype(np.float32)
+@lru_cache(maxsize=2)
+def _window(samples: int) -> np.ndarray:
+    return np.hanning(samples).astype(np.float32)
 
 
 def peaks(audio: np.ndarray) -> Peaks:
-    """The partials of PEAK_WINDOW_SAMPLES."""
-    power = np.abs(np.fft.rfft(audio * _window(), PADDED_SAMPLES)) ** 2
+    """The partials of a window."""
+    power = np.abs(np.fft.rfft(audio * _window(len(audio)), PADDED_SAMPLES)) ** 2
     db = 10 * np.log10(power + 1e-12)
     inner = db[1:-1]
     found = 1 + np.flatnonzero((inner > db[:-2]) & (inner >= db[2:]) & (inner > db.max() - PEAK_RANGE_DB)
@@ -186,22 +198,64 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
     return float(values[order][np.searchsorted(total, total[-1] / 2)])
 
 
-def place_partials(early: Peaks, late: Peaks, fundamental_hz: float, stretched: np.ndarray,
+def staying(early: Peaks, late: Peaks, within_hz: tuple[float, float]) -> tuple[Peaks, np.ndarray]:
+    """The peaks of a window, and which of them a later one has too: bool."""
+    if not len(early.hz) or not len(late.hz):
+        return early, np.zeros(len(early.hz), bool)
+    moved_hz = np.abs(late.hz[nearest(late.hz, early.hz)] - early.hz)
+    return early, moved_hz < np.clip(early.hz * STEADY_CENTS / 1731, *within_hz)
+
+
+def free_power(held: Peaks, stays: np.ndarray, fundamental_hz: float, stretched: np.ndarray) -> float:
+    """How much of the power of a window lies in steady partials that are far from harmonics."""
+    if not len(held.hz):
+        return 0.0
+    harmonic_hz = np.arange(1, PARTIALS + 1) * fundamental_hz * 2 ** (stretched / 1200)
+    off = 1200 * np.log2(held.hz / harmonic_hz[nearest(harmonic_hz, held.hz)])
+    power = 10 ** (held.db / 10)
+    return float(power[stays & held.is_line & (np.abs(off) > MATCH_CENTS)].sum() / power.sum())
+
+
+class Found(NamedTuple):
+    """Peaks, and what they are."""
+
+    hz: np.ndarray
+    db: np.ndarray
+    is_steady: np.ndarray  # bool: a partial, which stays
+    is_struck: np.ndarray  # bool: one that dies away at once
+
+
+def with_struck(held: Peaks, held_stays: np.ndarray, struck: Peaks, struck_stays: np.ndarray) -> Found:
+    """The peaks of the held sound, and the partials of its beginning that are none of them."""
+    steady = held_stays & held.is_line
+    is_new = struck_stays & (struck.db > -STRUCK_RANGE_DB)
+    for hz in held.hz[steady]:
+        is_new &= np.abs(struck.hz - hz) > STRUCK_APART_HZ
+    for louder in np.argsort(-struck.db):  # side lobes and flutter
+        if is_new[louder] or struck.db[louder] > -STRUCK_RANGE_DB:
+            apart = np.abs(struck.hz - struck.hz[louder]) > STRUCK_APART_HZ
+            is_new &= apart | (struck.db >= struck.db[louder])
+    new = int(is_new.sum())
+    return Found(np.concatenate([held.hz, struck.hz[is_new]]), np.concatenate([held.db, struck.db[is_new]]),
+                 np.concatenate([steady, np.ones(new, bool)]), np.arange(len(held.hz) + new) >= len(held.hz))
+
+
+def place_partials(found: Found, fundamental_hz: float, stretched: np.ndarray,
                    spread_hz: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Puts steady partials that are no harmonics into the slots of the harmonics next to them.
 
     `spread_hz` [PARTIALS]: as far as a moving pitch spreads each harmonic. Returns cents float32 [PARTIALS]; bool
-    [PARTIALS], which slots hold a harmonic still; and how much of the power lies in partials that are far from any.
+    [PARTIALS], which slots hold a harmonic still; and how much of the held sound's power lies in partials that are far
+    from any.
     """
-    hz, db, is_line = early
+    hz, db, is_steady, is_struck = found
     k = np.arange(1, PARTIALS + 1)
     cents, taken, is_harmonic = stretched.copy(), np.zeros(PARTIALS, bool), np.ones(PARTIALS, bool)
-    if not len(hz) or not len(late.hz):
+    if not len(hz):
         return cents, is_harmonic, 0.0
     harmonic_hz = k * fundamental_hz * 2 ** (stretched / 1200)
     nears = nearest(harmonic_hz, hz)
     offs = 1200 * np.log2(hz / harmonic_hz[nears])
-    stays = np.abs(late.hz[nearest(late.hz, hz)] - hz) < np.clip(hz * STEADY_CENTS / 1731, *STEADY_HZ)
     is_own = (np.abs(offs) > STEADY_CENTS) & (np.abs(hz - harmonic_hz[nears]) > spread_hz[nears])
     is_there = np.zeros(PARTIALS, bool)
     is_there[nears[~is_own]] = True
@@ -212,7 +266,7 @@ def place_partials(early: Peaks, late: Peaks, fundamental_hz: float, stretched: 
         if not is_own[i] and is_harmonic[near]:
             taken[near] = True
             continue
-        if not (stays[i] and is_line[i]) or placed == MOST_FREE:
+        if not is_steady[i] or placed == MOST_FREE:
             continue
         if (taken & (np.abs(lies_hz - hz[i]) < 0.1 * fundamental_hz)).any():  # a side-band of a stronger one
             continue
@@ -226,8 +280,9 @@ def place_partials(early: Peaks, late: Peaks, fundamental_hz: float, stretched: 
             continue
         cents[slot], lies_hz[slot], taken[slot], is_harmonic[slot] = deviation, hz[i], True, False
         placed += 1
-        free_power += 10 ** (db[i] / 10) if abs(offs[i]) > MATCH_CENTS else 0.0
-    return cents.astype(np.float32), is_harmonic, free_power / float(np.sum(10 ** (db / 10)))
+        free_power += 10 ** (db[i] / 10) if abs(offs[i]) > MATCH_CENTS and not is_struck[i] else 0.0
+    held_power = float(np.sum(10 ** (db[~is_struck] / 10)))
+    return cents.astype(np.float32), is_harmonic, free_power / held_power if held_power else 0.0
 
 
 def nearest(ascending: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -250,8 +305,10 @@ def baseband(spectrum: np.ndarray, centre_hz: float, half_band_hz: float) -> tup
     return np.fft.ifft(folded)[: NOTE_SAMPLES // TRACK_FRAME_SAMPLES], centre * BIN_HZ
 
 
-def pitch_track(spectrum: np.ndarray, fundamental_hz: float, cents: np.ndarray, is_harmonic: np.ndarray) -> np.ndarray:
-    """float [FRAMES]: how far the pitch is off the fundamental, in cents; 0 where there is none to follow.
+def pitch_track(spectrum: np.ndarray, fundamental_hz: float, cents: np.ndarray, is_harmonic: np.ndarray,
+                ) -> tuple[np.ndarray, np.ndarray]:
+    """float [FRAMES]: how far the pitch is off the fundamental, in cents; 0 where there is none to follow; and how much
+    there is to tell it by, 1 at most.
 
     From the phases of the first harmonics, of the spectrum of PADDED_SAMPLES, weighted as their frequencies can be
     known.
@@ -272,14 +329,14 @@ def pitch_track(spectrum: np.ndarray, fundamental_hz: float, cents: np.ndarray, 
     turned, weight = np.convolve(turned, SMOOTHING, "same"), np.convolve(weight, SMOOTHING, "same")
     top = weight.max()
     if top <= 0:
-        return np.zeros(FRAMES)
+        return np.zeros(FRAMES), np.zeros(FRAMES)
     track = 1731 * turned / (weight + 1e-4 * top)
     held = weight > 1e-2 * top
     spread = np.sqrt(np.average((track[held] - np.average(track[held], weights=weight[held])) ** 2,
                                 weights=weight[held]))
     if spread > TRACK_REACH_CENTS / 2:  # no one pitch
-        return np.zeros(FRAMES)
-    return np.clip(track, -TRACK_REACH_CENTS, TRACK_REACH_CENTS)
+        return np.zeros(FRAMES), np.zeros(FRAMES)
+    return np.clip(track, -TRACK_REACH_CENTS, TRACK_REACH_CENTS), weight / top
 
 
 def vibrato(track: np.ndarray) -> tuple[float, float, float]:
@@ -328,14 +385,17 @@ def middle(track: np.ndarray) -> float:
     return float(np.median(track[_held()]))
 
 
-def restlessness(track: np.ndarray) -> float:
-    """RMS in cents of what moves in the pitch track [FRAMES] of the held sound."""
-    return float(np.std(track[_held()]))
+def restlessness(track: np.ndarray, weight: np.ndarray) -> float:
+    """RMS in cents of what moves in the pitch track [FRAMES] of the held sound, as long as there is sound."""
+    held, counts = track[_held()], np.minimum(weight[_held()], TRACK_COUNTS)
+    if not counts.any():
+        return 0.0
+    return float(np.sqrt(np.average((held - np.average(held, weights=counts)) ** 2, weights=counts)))
 
 
-def moves(track: np.ndarray) -> bool:
+def moves(track: np.ndarray, weight: np.ndarray) -> bool:
     """Whether the pitch track [FRAMES] of the held sound is too restless for its partials to be told apart."""
-    return restlessness(track) > STEADY_CENTS
+    return restlessness(track, weight) > STEADY_CENTS
 
 
 def decay(audio: np.ndarray) -> float:

@@ -19,6 +19,9 @@ LEARNING_RATE, RANGE_RATE = 1e-4, 2e-3
 LOUDNESS_WEIGHT = 30.0  # of the levels' error in power beside the controls' own: the loud ones make what is heard
 CALIBRATED = 64  # segments whose largest and smallest values the ranges begin with
 STEP = 256  # of an int8 range
+SQUASHED = (-1.0, 1 - 2 / STEP)  # the range that LiteRT gives to a tanh
+# The stack's sums reach 200, where a tanh is flat from 4 on: with all of that in 256 steps, none would be left below.
+BEFORE_SQUASHING = {"dilated": 12.0, "sum": 8.0}
 
 
 class FakeQuantized(tf.Module):
@@ -38,6 +41,8 @@ class FakeQuantized(tf.Module):
         self.seen = {}
         self(tf.constant(inputs))
         for name, (low, high) in self.seen.items():
+            most = BEFORE_SQUASHING.get(name.partition("_")[0], np.inf)
+            low, high = max(low, -most), min(high, most)
             self.ranges[name] = tf.Variable([min(low, -1e-3), max(high, 1e-3)], name=f"range_{name}", dtype=tf.float32)
         self.seen = None
 
@@ -49,8 +54,10 @@ class FakeQuantized(tf.Module):
             return x
         return tf.quantization.fake_quant_with_min_max_vars(x, self.ranges[name][0], self.ranges[name][1])
 
-    def _convolution(self, x: tf.Tensor, name: str, dilation: int = 1) -> tf.Tensor:
-        kernel, bias = self.weights_of[name]
+    def _convolution(self, x: tf.Tensor, *names: str, dilation: int = 1) -> tf.Tensor:
+        """The sum of several convolutions of a part of the channels each; of one, that one's."""
+        kernels, biases = zip(*(self.weights_of[name] for name in names), strict=True)
+        kernel, bias = tf.concat(kernels, axis=2), tf.add_n(biases)
         reach = tf.maximum(tf.reduce_max(tf.abs(kernel), axis=(0, 1, 2)), 1e-6)
         # narrow: symmetric about 0, as LiteRT wants weights, -127 to 127
         kernel = tf.quantization.fake_quant_with_min_max_vars_per_channel(kernel, -reach, reach, narrow_range=True)
@@ -60,19 +67,21 @@ class FakeQuantized(tf.Module):
         """(B, rows, columns, CHANNELS) -> controls (B, rows, columns, FRAMES_A_COLUMN * CONTROLS)."""
         x = self._activation(x, "conditioning")
         h = self._activation(self._convolution(x, "start"), "start")
-        skip = None
+        skips = []
         for i in range(self.config.layers):
-            d = self._activation(self._convolution(h, f"dilated_{i}", 2 ** (i % self.config.cycle)), f"dilated_{i}")
+            d = self._activation(self._convolution(h, f"dilated_{i}", dilation=2 ** (i % self.config.cycle)),
+                                 f"dilated_{i}")
             c = self._activation(self._convolution(x, f"condition_{i}"), f"condition_{i}")
             gate, filtered = tf.split(self._activation(d + c, f"sum_{i}"), 2, axis=-1)
             gate = self._activation(tf.sigmoid(gate), "", (0.0, 1 - 1 / STEP))  # the ranges that LiteRT's ops have
-            filtered = self._activation(tf.tanh(filtered), "", (-1.0, 1 - 2 / STEP))
-            gated = self._activation(gate * filtered, f"gated_{i}")
-            s = self._activation(self._convolution(gated, f"skip_{i}"), f"skip_{i}")
-            skip = s if skip is None else self._activation(skip + s, f"skips_{i}")
+            filtered = self._activation(tf.tanh(filtered), "", SQUASHED)
+            gated = self._activation(gate * filtered, "", SQUASHED)
+            skips.append(gated)
             if i < self.config.layers - 1:
                 r = self._activation(self._convolution(gated, f"residual_{i}"), f"residual_{i}")
                 h = self._activation(h + r, f"hidden_{i}")
+        # Summed up in one convolution, whose sums have 32 bits, instead of one by one in 8.
+        skip = self._convolution(tf.concat(skips, axis=-1), *(f"skip_{i}" for i in range(self.config.layers)))
         y = self._activation(tf.nn.relu(skip), "relu")
         y = self._activation(tf.nn.relu(self._convolution(y, "out")), "out")
         return self._activation(tf.nn.relu6(self._convolution(y, "controls")), "", (0.0, synth.CONTROL_TOP))

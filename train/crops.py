@@ -36,7 +36,7 @@ def is_held_back(note_str: str) -> bool:
 @dataclass(frozen=True)
 class Crop:
     note: Note
-    start: int  # first sample, a multiple of HOP_SAMPLES
+    start: int  # first sample, a multiple of HOP_SAMPLES; before the note where it is negative
     audio: np.ndarray  # (T,) float32, its note at peak NOTE_PEAK
     spectrum: np.ndarray  # (T / 256 + margins, BINS)
     recorded: bool = True  # or played by the teacher
@@ -119,21 +119,24 @@ class Notes:
         steps = (ladder[at - 1], ladder[at + 1])
         return [self._index[(name, step, pitch) if louder else (name, velocity, step)] for step in steps]
 
-    def draw_start(self, samples: int, random: np.random.Generator) -> int:
+    def draw_start(self, samples: int, random: np.random.Generator, lead_samples: int = 0) -> int:
+        """Where a crop begins; those of the onset so long before it."""
         if random.random() < ONSET_SHARE:
-            return 0
+            return -lead_samples
         return int(random.integers(0, (NOTE_SAMPLES - samples) // HOP_SAMPLES + 1)) * HOP_SAMPLES
 
     def crop(self, note: Note, start: int, samples: int) -> Crop:
         audio = self.audio(note)
-        return Crop(note, start, audio[start : start + samples], spectrum_of(audio, start, samples))
+        heard = np.pad(audio[max(start, 0) : start + samples], (max(-start, 0), 0))
+        return Crop(note, start, heard, spectrum_of(audio, start, samples))
 
 
 def spectrum_of(audio: np.ndarray, start: int, samples: int) -> np.ndarray:
     """Spectrum frames of audio[start:start + samples] and MARGIN_FRAMES embedding frames of what lies around it."""
     margin = MARGIN_FRAMES * HOP_SAMPLES + EDGE_SAMPLES
-    padded = np.pad(audio, margin)
-    frames = log_spectrum(padded[start : start + samples + 2 * margin])
+    before = max(-start, 0)
+    padded = np.pad(audio, (margin + before, margin))
+    frames = log_spectrum(padded[start + before : start + before + samples + 2 * margin])
     return frames[EDGE_SAMPLES // STEP_SAMPLES : -(EDGE_SAMPLES // STEP_SAMPLES)]
 
 

@@ -35,6 +35,7 @@ from train.wavenet import Config, WaveNetAutoencoder
 KIND = "student"
 RMS_NOTES = 64  # from which the embedding's units are taken: RMS 1 each, so that int8 serves all of them alike
 CALIBRATION_NOTES = 256  # with which `tetrad quantize` works
+LEAD_SAMPLES = 2 * HOP_SAMPLES  # of silence before an onset: what is compared in windows would fade in otherwise
 PAIRED = 4  # of so many crops one at most has its embedding from two spectra, on average
 MARGIN_COLUMNS = MARGIN_FRAMES * conditioning.COLUMNS_A_FRAME
 STILL = np.zeros(NOTE_SAMPLES // synth.FRAME_SAMPLES, np.float32)  # the pitch's track of what keeps its pitch
@@ -105,7 +106,8 @@ class StudentCrops:
 
     def alone(self, random: np.random.Generator) -> tuple[Crop, list[np.ndarray]]:
         notes, samples = self.notes, self.config.crop_samples
-        crop = notes.crop(notes.notes[random.integers(len(notes.notes))], notes.draw_start(samples, random), samples)
+        crop = notes.crop(notes.notes[random.integers(len(notes.notes))], notes.draw_start(samples, random, LEAD_SAMPLES),
+                          samples)
         return crop, [crop.spectrum]
 
     def recording(self, random: np.random.Generator) -> tuple[Crop, list[np.ndarray]]:
@@ -158,6 +160,7 @@ class StudentCrops:
             "noise_real": shaped.real, "noise_imag": shaped.imag,
             "jitter": config.jitter * random.standard_normal((len(crops), spectra_frames(config), 16), np.float32),
             "audio": np.stack([crop.audio for crop in crops]),
+            "onset_s": np.array([-crop.start / SAMPLE_RATE_HZ for crop in crops], np.float32),
         }
 
     def partials(self, crop: Crop) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -169,7 +172,8 @@ class StudentCrops:
             cents, track = tone.partials_cents, tone.track_cents
         steps = synth.pitch_to_hz(crop.note.pitch) / SAMPLE_RATE_HZ * 2.0 ** (track.astype(np.float64) / 1200)
         turned = np.concatenate([[0.0], np.cumsum(steps * synth.FRAME_SAMPLES)[:-1]])
-        frames = slice(crop.start // synth.FRAME_SAMPLES, (crop.start + len(crop.audio)) // synth.FRAME_SAMPLES)
+        # Before the note, where nothing sounds, they stand as at its start
+        frames = np.maximum(np.arange(len(crop.audio) // synth.FRAME_SAMPLES) + crop.start // synth.FRAME_SAMPLES, 0)
         ratios = synth.ratios(cents)
         starts = np.mod(np.outer(turned[frames], ratios) + synth.PHASES_TURNS, 1.0)
         return starts.astype(np.float32), steps[frames].astype(np.float32), ratios.astype(np.float32)
@@ -207,8 +211,9 @@ class StudentTrainer(keras.Model):
         columns = self.student(x[:, None], training=training)[:, 0, MARGIN_COLUMNS : 1 - MARGIN_COLUMNS]
         frames = columns.shape[1] * synth.FRAMES_A_COLUMN
         controls = ops.reshape(columns, (-1, frames, synth.CONTROLS))[:, : 1 - synth.FRAMES_A_COLUMN]  # (B, F + 1, C)
-        audio = synthesize(controls, *(inputs[name] for name in SYNTHESIS))
-        loss = spectral_loss(audio, inputs["audio"])
+        inside = ops.repeat(inputs["inside"][:, MARGIN_COLUMNS:-MARGIN_COLUMNS], synth.COLUMN_SAMPLES, axis=1)
+        audio = synthesize(controls, *(inputs[name] for name in SYNTHESIS)) * inside
+        loss = spectral_loss(audio, inputs["audio"], inputs["onset_s"])
         if not self.encoder.trainable:
             return loss
         return loss + ops.mean(ops.square(ops.relu(ops.abs(mixed) - self.config.embedding_reach)))

@@ -108,6 +108,7 @@ RESOLUTIONS_SAMPLES = (128, 512, 2048)
 # evaluation. What is lower is rounding noise, and was never heard.
 LOG_FLOOR = 8e-5
 MEL_BANDS, MEL_WINDOW_SAMPLES = 80, 1024
+ONSET_S, ONSET_WEIGHT = 0.1, 3.0  # how long an onset is, which is heard as much as what follows it; what it counts
 MEL = mel(sr=SAMPLE_RATE_HZ, n_fft=MEL_WINDOW_SAMPLES, n_mels=MEL_BANDS, norm=None).T  # (513, 80)
 
 
@@ -116,21 +117,35 @@ def magnitudes(audio: keras.KerasTensor, window_samples: int) -> keras.KerasTens
     return ops.sqrt(real * real + imag * imag + 1e-10)
 
 
-def log_difference(a: keras.KerasTensor, b: keras.KerasTensor, floor: float) -> keras.KerasTensor:
-    return ops.mean(ops.abs(ops.log(a + floor) - ops.log(b + floor)), axis=(1, 2))
-
-
-def spectral_loss(decoded: keras.KerasTensor, target: keras.KerasTensor) -> keras.KerasTensor:
+def spectral_loss(decoded: keras.KerasTensor, target: keras.KerasTensor,
+                  onset_s: keras.KerasTensor) -> keras.KerasTensor:
     """Multi-resolution STFT loss, (B,): of magnitudes relative to the target's mean, and of their logarithms; and of
-    the logarithms of mel bands, in which noise is no other noise.
+    the logarithms of mel bands, in which noise is no other noise. Windows in the first ONSET_S from `onset_s` (B,) on,
+    in seconds from the first sample, count for more.
 
     After Yamamoto et al. 2020 (arXiv 1910.11480), Engel et al. 2020 (DDSP) and Kong et al. 2020 (HiFi-GAN). No loss on
     waveforms: noise has none.
     """
+    def mean(differences: keras.KerasTensor, window_samples: int) -> keras.KerasTensor:  # (B, frames, bins) -> (B,)
+        at_s = (np.arange(differences.shape[1], dtype=np.float32) + 2) * (window_samples / 4 / SAMPLE_RATE_HZ)
+        after_s = at_s - onset_s[:, None]  # of the windows' middles
+        reach_s = window_samples / 2 / SAMPLE_RATE_HZ
+        is_onset = ops.cast((after_s > -reach_s) & (after_s < ONSET_S), "float32")
+        return ops.mean(ops.mean(differences, axis=2) * (1 + (ONSET_WEIGHT - 1) * is_onset), axis=1)
+
+    def log_difference(a: keras.KerasTensor, b: keras.KerasTensor, window_samples: int) -> keras.KerasTensor:
+        floor = LOG_FLOOR * window_samples
+        differences = ops.abs(ops.log(a + floor) - ops.log(b + floor))
+        # All lines alike, and as loud as they are: partials are few among the lines, and would be given up for the
+        # noise between them.
+        loudness = ops.stop_gradient(ops.sqrt(a + b + floor))
+        weights = loudness / ops.mean(loudness, axis=2, keepdims=True)
+        return mean(differences * (0.5 + 0.5 * weights), window_samples)
+
     total = 0.0
     for window_samples in RESOLUTIONS_SAMPLES:
         a, b = magnitudes(decoded, window_samples), magnitudes(target, window_samples)  # (B, frames, bins)
-        linear = ops.mean(ops.abs(a - b), axis=(1, 2)) / (ops.mean(b) + 0.1 * LOG_FLOOR * window_samples)
-        total = total + linear + log_difference(a, b, LOG_FLOOR * window_samples)
+        linear = mean(ops.abs(a - b), window_samples) / (ops.mean(b) + 0.1 * LOG_FLOOR * window_samples)
+        total = total + linear + log_difference(a, b, window_samples)
     a, b = (ops.sqrt(ops.matmul(ops.square(magnitudes(x, MEL_WINDOW_SAMPLES)), MEL)) for x in (decoded, target))
-    return total / len(RESOLUTIONS_SAMPLES) + log_difference(a, b, LOG_FLOOR * MEL_WINDOW_SAMPLES)
+    return total / len(RESOLUTIONS_SAMPLES) + log_difference(a, b, MEL_WINDOW_SAMPLES)

@@ -57,19 +57,34 @@ def test_the_shape_reaches_as_far_as_it_says() -> None:
     assert (touched[0], touched[-1]) == (30 - TINY.reach_columns, 30 + TINY.reach_columns)
 
 
+LATER = np.full(1, -1.0, np.float32)  # the crop begins a second after its note
+
+
 def test_what_nobody_hears_is_no_loss() -> None:
     """80 dB under a loud tone."""
     time = np.arange(8192) / 16000
     target = 0.7 * np.sin(2 * np.pi * 440 * time)[None].astype("f")
     hiss = np.random.default_rng(0).normal(size=(1, 8192)).astype("f")
-    quiet, loud = (float(spectral_loss(target + gain * hiss, target)[0]) for gain in (3e-5, 3e-3))
+    quiet, loud = (float(spectral_loss(target + gain * hiss, target, LATER)[0]) for gain in (3e-5, 3e-3))
     assert quiet < 0.1 < 0.5 < loud
 
 
 def test_the_loss_falls_as_the_sound_comes_nearer() -> None:
     time = np.arange(8192) / 16000
     target = np.sin(2 * np.pi * 440 * time)[None].astype("f")
-    losses = [float(spectral_loss(np.sin(2 * np.pi * 440 * time + 1)[None].astype("f") * gain, target)[0])
+    losses = [float(spectral_loss(np.sin(2 * np.pi * 440 * time + 1)[None].astype("f") * gain, target, LATER)[0])
               for gain in (0.1, 0.5, 0.9, 1.0)]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < 0.08  # another phase is no loss
+
+
+def test_the_onset_counts_for_more() -> None:
+    """A burst in the first 50 ms of a note, and the same one 300 ms later."""
+    target = np.zeros((1, 8192), np.float32)
+    hiss = np.random.default_rng(0).normal(size=800).astype("f")
+    losses = []
+    for at in (1024, 1024 + 4800):
+        decoded = target.copy()
+        decoded[0, at : at + 800] += hiss
+        losses.append(float(spectral_loss(decoded, target, np.full(1, 1024 / 16000, np.float32))[0]))
+    assert losses[0] > 2 * losses[1] > 0

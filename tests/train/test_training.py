@@ -212,6 +212,17 @@ def test_a_crop_is_excited_by_its_recordings_own_partials(notes: crops.Notes, mo
     np.testing.assert_allclose(1200 * np.log2(whole[1] / asked), track[:128], atol=0.01)
 
 
+def test_an_onset_begins_in_silence(notes: crops.Notes) -> None:
+    early, first = (notes.crop(notes.notes[0], start, 4096 - start) for start in (-1024, 0))
+    np.testing.assert_array_equal(early.audio, np.pad(first.audio, (1024, 0)))
+    np.testing.assert_array_equal(early.spectrum[4:], first.spectrum)
+    made = distil.StudentCrops(notes, distil.TeacherNotes(np.zeros((0, 0)), np.zeros((0, 2))), student_config())
+    turns, rates, _ = made.partials(early)
+    np.testing.assert_array_equal(turns[16:], made.partials(first)[0])
+    assert (turns[:16] == turns[16]).all()
+    assert len(rates) == len(early.audio) // 64
+
+
 def test_a_damaged_note_ends_the_training_with_its_name(tmp_path: Path) -> None:
     folder = tiny.write_notes(tmp_path / "notes", range(48, 54, 3))
     for path in (folder / "audio").glob("*-051-*"):
