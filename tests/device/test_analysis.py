@@ -148,6 +148,36 @@ def test_a_bell_in_noise_keeps_its_partials() -> None:
     assert tone.depth_cents == 0
 
 
+@pytest.mark.parametrize("pitch", [48, 57, 66])
+@pytest.mark.parametrize("hiss_db", [-90, -50])
+def test_partials_of_a_bar_that_are_gone_at_once_are_found(pitch: int, hiss_db: int) -> None:
+    """The second and the third of a marimba's die away in a tenth of a second, and are gone in a long window."""
+    hz = pitch_to_hz(pitch)
+    sound = sum(amplitude * 10 ** (-decay * TIME_S / 20) * np.sin(2 * np.pi * ratio * hz * TIME_S)
+                for ratio, amplitude, decay in ((1, 1.0, 12), (3.93, 0.5, 150), (9.24, 0.3, 150)))
+    tone = analyse(as_note(np.asarray(sound)) + noise(hiss_db), pitch)
+    for ratio in (3.93, 9.24):
+        assert np.abs(1200 * np.log2(ratios(tone) / ratio)).min() < 4
+    assert np.count_nonzero(np.abs(tone.partials_cents - tone.partials_cents[0]) > 8) == 2
+    assert tone.depth_cents == 0
+
+
+def test_an_attack_that_is_sharp_leaves_a_string_its_harmonics() -> None:
+    """As plucked strings begin."""
+    assert_sane(analyse(as_note(string(55, track_cents=25 * np.exp(-TIME_S / 0.03)), decay_db_per_s=10), 55))
+
+
+def test_a_glockenspiel_below_its_range_has_no_pitch_to_follow() -> None:
+    """Its fundamental is all but lost, and no other partial lies near a harmonic."""
+    hz = pitch_to_hz(57)
+    sound = sum(amplitude * 10 ** (-decay * TIME_S / 20) * np.sin(2 * np.pi * ratio * hz * TIME_S)
+                for ratio, amplitude, decay in ((1, 0.13, 4), (5.307, 1, 6), (7.949, 0.3, 12), (12.855, 0.3, 15)))
+    tone = analyse(as_note(np.asarray(sound)) + noise(-60), 57)
+    for ratio in (5.307, 7.949, 12.855):
+        assert np.abs(1200 * np.log2(ratios(tone) / ratio)).min() < 2
+    assert not tone.track_cents.any()
+
+
 def test_partials_of_an_octave_lower_find_a_place() -> None:
     """As organs have them: at half, and one and a half times the pitch."""
     sound = sum(np.sin(2 * np.pi * r * pitch_to_hz(60) * TIME_S) / (1 + r) for r in (0.5, 1, 1.5, 2, 3, 4))
