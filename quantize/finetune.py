@@ -19,6 +19,9 @@ LEARNING_RATE, RANGE_RATE = 1e-4, 2e-3
 LOUDNESS_WEIGHT = 30.0  # of the levels' error in power beside the controls' own: the loud ones make what is heard
 CALIBRATED = 64  # segments whose largest and smallest values the ranges begin with
 STEP = 256  # of an int8 range
+# Skips that are summed in one convolution, whose sums have 32 bits, instead of one by one in 8. An Edge TPU's rows hold
+# no more of them side by side (quantize/edgetpu.py).
+SUMMED = 4
 SQUASHED = (-1.0, 1 - 2 / STEP)  # the range that LiteRT gives to a tanh
 # The stack's sums reach 200, where a tanh is flat from 4 on: with all of that in 256 steps, none would be left below.
 BEFORE_SQUASHING = {"dilated": 12.0, "sum": 8.0}
@@ -80,8 +83,12 @@ class FakeQuantized(tf.Module):
             if i < self.config.layers - 1:
                 r = self._activation(self._convolution(gated, f"residual_{i}"), f"residual_{i}")
                 h = self._activation(h + r, f"hidden_{i}")
-        # Summed up in one convolution, whose sums have 32 bits, instead of one by one in 8.
-        skip = self._convolution(tf.concat(skips, axis=-1), *(f"skip_{i}" for i in range(self.config.layers)))
+        skip = None
+        for first in range(0, len(skips), SUMMED):
+            s = self._convolution(tf.concat(skips[first : first + SUMMED], axis=-1),
+                                  *(f"skip_{i}" for i in range(self.config.layers)[first : first + SUMMED]))
+            s = self._activation(s, f"skip_{first}")
+            skip = s if skip is None else self._activation(skip + s, f"skips_{first}")
         y = self._activation(tf.nn.relu(skip), "relu")
         y = self._activation(tf.nn.relu(self._convolution(y, "out")), "out")
         return self._activation(tf.nn.relu6(self._convolution(y, "controls")), "", (0.0, synth.CONTROL_TOP))
