@@ -24,13 +24,13 @@ from device.conditioning import MARGIN_COLUMNS
 from device.errors import TetradError
 from device.jobs import born_deaf
 from device.preset import CORNERS, MOTION, SAMPLE_RATE_HZ, Preset, grid_weights
-from device.recording import NOTE_PEAK
 from device.synth import Excitation
 
 # Decoded at once: a pad of 5 x 5 in one call, and of 33 x 33 without filling a small board's memory. Four bodies fill
 # three of the decoder's tensors, four releases one.
 BATCH_CELLS = 32
 MOST_BOOST_DB = 20.0  # of a corner: what is still softer was meant to be
+CORNER_PEAK = 0.5  # so that between an organ and a bell, with its high peaks, there is room to be as loud
 MOST_CORRECTION_DB = 12.0  # of a cell, against what its corners needed
 MOST_PEAK = 0.98  # of a cell: louder would be clipped
 RELEASE_SAMPLES = sustain.RELEASE_COLUMNS * sustain.COLUMN_SAMPLES
@@ -136,7 +136,7 @@ def decode_layer(decoder: Decoder, pitch: int, columns: int, embeddings: np.ndar
     """Decodes a layer's cells, with a loop of so many columns, into `cells`, int16 [grid * grid, samples].
 
     From its corners' embeddings [4, FRAMES, DIMENSIONS], partials [4, PARTIALS] and decays [4]. Corners are brought to
-    peak NOTE_PEAK, for far from the pitches that an embedding was made from, levels wander by as much as 20 dB. The
+    peak CORNER_PEAK, for far from the pitches that an embedding was made from, levels wander by as much as 20 dB. The
     cells between them are brought to the loudness that lies between theirs.
     """
     tracks = np.stack([conditioning.columns(embedding) for embedding in embeddings])  # (4, C, D)
@@ -155,7 +155,7 @@ def decode_layer(decoder: Decoder, pitch: int, columns: int, embeddings: np.ndar
         level_db = 10 * np.log10(np.mean(sound[:, :loop_start] ** 2, axis=1) + 1e-12)
         if batch[0] == order[0]:
             corner = np.argmax(share[:CORNERS], axis=1)
-            corner_gain_db[corner] = np.minimum(20 * np.log10(NOTE_PEAK / peaks[:CORNERS]), MOST_BOOST_DB)
+            corner_gain_db[corner] = np.minimum(20 * np.log10(CORNER_PEAK / peaks[:CORNERS]), MOST_BOOST_DB)
             corner_db[corner] = level_db[:CORNERS] + corner_gain_db[corner]
         usual_db = share @ corner_gain_db
         gain_db = usual_db + np.clip(share @ corner_db - level_db - usual_db, -MOST_CORRECTION_DB, MOST_CORRECTION_DB)

@@ -106,8 +106,8 @@ class StudentCrops:
 
     def alone(self, random: np.random.Generator) -> tuple[Crop, list[np.ndarray]]:
         notes, samples = self.notes, self.config.crop_samples
-        crop = notes.crop(notes.notes[random.integers(len(notes.notes))], notes.draw_start(samples, random, LEAD_SAMPLES),
-                          samples)
+        note = notes.notes[random.integers(len(notes.notes))]
+        crop = notes.crop(note, notes.draw_start(samples, random, LEAD_SAMPLES), samples)
         return crop, [crop.spectrum]
 
     def recording(self, random: np.random.Generator) -> tuple[Crop, list[np.ndarray]]:

@@ -13,7 +13,7 @@ import pytest
 from additive import Additive
 
 from device import conditioning, sustain
-from device.bake import bake, decode_pad, pitch_list, remaining, timed_bake
+from device.bake import CORNER_PEAK, bake, decode_pad, pitch_list, remaining, timed_bake
 from device.bank import FULL_SCALE, Bank
 from device.corner import Note, make_preset
 from device.errors import TetradError
@@ -79,7 +79,7 @@ def test_a_bank_holds_what_the_decoder_gives_at_each_corner(tmp_path):
         for corner, (row, column) in enumerate(((0, 0), (0, 2), (2, 0), (2, 2))):
             raw = body_of(preset, layer, corner, 62, columns)[: 120 * 256]
             cell = bank.table(62)[layer, row, column] / FULL_SCALE
-            gain = 0.7 / np.abs(raw).max()
+            gain = CORNER_PEAK / np.abs(raw).max()
             assert np.abs(cell[: 120 * 256] - gain * raw).max() < 1e-3
     np.testing.assert_array_equal(bank.motion(62)[..., :3], preset.motion(62)[..., :3])
 
@@ -154,14 +154,14 @@ def test_levels_are_the_rms_of_each_column():
 
 
 def test_cells_are_as_loud_as_lies_between_their_corners():
-    """Corners at the peak of a note, whatever the decoder gives; between them the level in dB is bilinear."""
+    """Corners at one peak, whatever the decoder gives; between them the level in dB is bilinear."""
     for levels in ((1, 1, 1, 1), (0.6, 1, 3, 0.5)):
         pad = decode_pad(some_preset(levels=levels), Additive(), 60, 5)
         loud = pad.cells[..., : pad.loop_start] / FULL_SCALE
         corners = [(0, 0), (0, 4), (4, 0), (4, 4)]
         for layer in (0, 1):
             for cell in corners:
-                assert np.abs(pad.cells[(layer, *cell)]).max() / FULL_SCALE == pytest.approx(0.7, abs=1e-3)
+                assert np.abs(pad.cells[(layer, *cell)]).max() / FULL_SCALE == pytest.approx(CORNER_PEAK, abs=1e-3)
             corner_db = np.array([rms_db(loud[(layer, *cell)]) for cell in corners])
             for row in range(5):
                 for column in range(5):
@@ -192,7 +192,7 @@ def test_no_cell_is_corrected_beyond_all_bounds_or_clipped():
     assert -12 < softer_db - usual_db < -4  # 20 less what is at most made up for, against its corners
     for decoder in (Uneven({1.0: -60}), Uneven({0.0: -60})):  # what is so soft was meant to be
         pad = decode_pad(preset, decoder, 60, 3)
-        assert np.abs(pad.cells[:, 0, 0]).max() < 0.7 * FULL_SCALE * (1 if 0.0 in decoder.gain_db else 0.02) + 1
+        assert np.abs(pad.cells[:, 0, 0]).max() < CORNER_PEAK * FULL_SCALE * (1 if 0.0 in decoder.gain_db else 0.02) + 1
     spiky = decode_pad(preset, Spiky(), 60, 3)
     assert 0.97 * FULL_SCALE < np.abs(spiky.cells[middle].astype(int)).max() <= 0.98 * FULL_SCALE + 1
     assert rms_db(spiky.cells[middle][: spiky.loop_start]) < usual_db - 0.5
