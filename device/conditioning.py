@@ -20,7 +20,7 @@ CHANNELS = DIMENSIONS + len(HAT_PITCHES)
 # so do body and release of a wavetable (device/sustain.py).
 ROWS = 4
 SEGMENT_COLUMNS = 68
-MARGIN_COLUMNS = 14
+MARGIN_COLUMNS = 8
 COLUMNS = SEGMENT_COLUMNS + 2 * MARGIN_COLUMNS
 
 

@@ -21,7 +21,7 @@ CALIBRATED = 64  # segments whose largest and smallest values the ranges begin w
 STEP = 256  # of an int8 range
 # Skips that are summed in one convolution, whose sums have 32 bits, instead of one by one in 8. An Edge TPU's rows hold
 # no more of them side by side (quantize/edgetpu.py).
-SUMMED = 4
+SUMMED = 2
 SQUASHED = (-1.0, 1 - 2 / STEP)  # the range that LiteRT gives to a tanh
 # The stack's sums reach 200, where a tanh is flat from 4 on: with all of that in 256 steps, none would be left below.
 BEFORE_SQUASHING = {"dilated": 12.0, "sum": 8.0}
@@ -69,12 +69,13 @@ class FakeQuantized(tf.Module):
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """(B, rows, columns, CHANNELS) -> controls (B, rows, columns, FRAMES_A_COLUMN * CONTROLS)."""
         x = self._activation(x, "conditioning")
-        h = self._activation(self._convolution(x, "start"), "start")
+        frames = synth.FRAMES_A_COLUMN
+        h = as_frames(self._activation(self._convolution(x, "start"), "start"), frames)
         skips = []
         for i in range(self.config.layers):
             d = self._activation(self._convolution(h, f"dilated_{i}", dilation=2 ** (i % self.config.cycle)),
                                  f"dilated_{i}")
-            c = self._activation(self._convolution(x, f"condition_{i}"), f"condition_{i}")
+            c = as_frames(self._activation(self._convolution(x, f"condition_{i}"), f"condition_{i}"), frames)
             gate, filtered = tf.split(self._activation(d + c, f"sum_{i}"), 2, axis=-1)
             gate = self._activation(tf.sigmoid(gate), "", (0.0, 1 - 1 / STEP))  # the ranges that LiteRT's ops have
             filtered = self._activation(tf.tanh(filtered), "", SQUASHED)
@@ -91,11 +92,18 @@ class FakeQuantized(tf.Module):
             skip = s if skip is None else self._activation(skip + s, f"skips_{first}")
         y = self._activation(tf.nn.relu(skip), "relu")
         y = self._activation(tf.nn.relu(self._convolution(y, "out")), "out")
-        return self._activation(tf.nn.relu6(self._convolution(y, "controls")), "", (0.0, synth.CONTROL_TOP))
+        y = self._activation(tf.nn.relu6(self._convolution(y, "controls")), "", (0.0, synth.CONTROL_TOP))
+        return as_frames(y, 1 / frames)
 
     @property
     def weights(self) -> list[tf.Variable]:
         return [variable for pair in self.weights_of.values() for variable in pair]
+
+
+def as_frames(x: tf.Tensor, frames: float) -> tf.Tensor:
+    """`train.student.Frames`, of a tensor whose rows and columns are known."""
+    batch, rows, columns, channels = x.shape
+    return tf.reshape(x, (batch or -1, rows, int(columns * frames), int(channels / frames)))
 
 
 def fine_tune(student: keras.Model, config: StudentConfig, inputs: np.ndarray, steps: int, seed: int = 0,

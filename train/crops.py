@@ -24,7 +24,7 @@ from train.notes import Jsonwav, Note
 from train.wavenet import Config
 
 MARGIN_FRAMES = 8  # embedding frames of context on either side of a crop: what the student's filters reach over
-ONSET_SHARE = 0.25  # of the crops begin with the note: most of what is heard of an instrument is there
+ONSET_SHARE = 0.4  # of the crops begin with the note: most of what is heard of an instrument is there
 HELD_BACK = 33  # a note in so many is never trained on
 
 

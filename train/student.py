@@ -1,10 +1,12 @@
 """The student: a feed-forward WaveNet at control rate, and the differentiable twin of `device.synth`.
 
-Gated, dilated, residual and skip layers as in WaveNet, run once over a whole note at 62.5 Hz instead of once a sample
-at 16 kHz; each step puts out four frames of levels of partials and noise bands, which the host turns into sound (as in
-DDSP, Engel et al. 2020). Convolutions are (1, k) kernels over [rows, columns], the layout an Edge TPU takes.
+Gated, dilated, residual and skip layers as in WaveNet, run once over a whole note at 250 Hz instead of once a sample at
+16 kHz; each step puts out levels of partials and noise bands, which the host turns into sound (as in DDSP, Engel et al.
+2020). What goes in and what comes out are columns at 62.5 Hz, of four steps each: the conditioning is no faster, and a
+short tensor with many channels is what an Edge TPU moves best. Convolutions are (1, k) kernels over [rows, columns].
 """
 
+import math
 from dataclasses import dataclass
 
 import keras
@@ -20,14 +22,14 @@ from device.preset import SAMPLE_RATE_HZ
 class StudentConfig:
     """Shape of the student."""
 
-    width: int = 256
+    width: int = 192
     layers: int = 8
-    cycle: int = 2  # layers after which the dilations 1, 2, 4, 8 start again
+    cycle: int = 4  # layers after which the dilations 1, 2, 4, 8 start again
 
     @property
     def reach_columns(self) -> int:
         """Columns that the filters reach over, on either side."""
-        return 1 + sum(2 ** (i % self.cycle) for i in range(self.layers))
+        return math.ceil(sum(2 ** (i % self.cycle) for i in range(self.layers)) / synth.FRAMES_A_COLUMN)
 
 
 class Conv2D(layers.Conv2D):  # the name stays: files of weights know layers by it
@@ -47,19 +49,38 @@ class Conv2D(layers.Conv2D):  # the name stays: files of weights know layers by 
         return self.activation(product + self.bias)
 
 
+class Frames(layers.Layer):
+    """The frames of each column, which lie one after the other in its channels, as columns of their own; a number of
+    them below 1 puts them together again. No more than another view of the same numbers."""
+
+    def __init__(self, frames: float, dtype: str | None = None) -> None:
+        super().__init__(dtype=dtype)
+        self.frames = frames
+
+    def compute_output_shape(self, shape: tuple) -> tuple:
+        batch, rows, columns, channels = shape
+        return batch, rows, columns and int(columns * self.frames), int(channels / self.frames)
+
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        batch, rows, columns, channels = ops.shape(inputs)
+        columns = int(columns * self.frames) if isinstance(columns, int) else -1
+        return ops.reshape(inputs, (batch, rows, columns, int(channels / self.frames)))
+
+
 def build_student(config: StudentConfig, rows: int | None = None, columns: int | None = None,
                   batch: int | None = None) -> keras.Model:
     """(B, rows, columns, CHANNELS) -> controls in [0, 6], (B, rows, columns, FRAMES_A_COLUMN * CONTROLS), the frames of
     a column one after the other. Rows do not see each other."""
     width = config.width
     x = keras.Input((rows, columns, conditioning.CHANNELS), batch_size=batch, name="conditioning")
-    h = Conv2D(width, (1, 3), padding="same", name="start")(x)
+    frames = synth.FRAMES_A_COLUMN
+    h = Frames(frames)(Conv2D(frames * width, (1, 1), name="start")(x))
     skip = None
     for i in range(config.layers):
         # One convolution of twice the width, split: two on the same input would bring SPACE_TO_BATCH_ND back.
         d = Conv2D(2 * width, (1, 3), padding="same", dilation_rate=(1, 2 ** (i % config.cycle)),
                    name=f"dilated_{i}")(h)
-        d = d + Conv2D(2 * width, (1, 1), name=f"condition_{i}")(x)
+        d = d + Frames(frames)(Conv2D(frames * 2 * width, (1, 1), name=f"condition_{i}")(x))
         gate, filtered = ops.split(d, 2, axis=-1)
         gated = ops.sigmoid(gate) * ops.tanh(filtered)
         s = Conv2D(width, (1, 1), name=f"skip_{i}")(gated)
@@ -68,9 +89,9 @@ def build_student(config: StudentConfig, rows: int | None = None, columns: int |
             h = h + Conv2D(width, (1, 1), name=f"residual_{i}")(gated)
     y = Conv2D(width, (1, 1), activation="relu", name="out")(ops.relu(skip))
     # ReLU6 bounds the controls, so that int8 spends its 256 steps on levels that can be heard.
-    y = Conv2D(synth.FRAMES_A_COLUMN * synth.CONTROLS, (1, 1), activation="relu6", name="controls", dtype="float32",
+    y = Conv2D(synth.CONTROLS, (1, 1), activation="relu6", name="controls", dtype="float32",
                bias_initializer=keras.initializers.Constant(3.0))(y)
-    return keras.Model(x, y, name="student")
+    return keras.Model(x, Frames(1 / frames, dtype="float32")(y), name="student")
 
 
 def level(control: keras.KerasTensor) -> keras.KerasTensor:

@@ -10,7 +10,7 @@ from device.synth import Excitation
 
 PARTIALS = 4
 COLUMN_SAMPLES = 256
-REACH = 9  # columns on either side that its filter averages over, as a network's would
+REACH = 7  # columns on either side that its filter averages over, as a network's would
 NOISE = 0.005
 
 

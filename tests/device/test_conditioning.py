@@ -51,7 +51,7 @@ def test_a_track_sees_nothing_of_its_neighbours() -> None:
     assert np.all(alone[2:] == 0)
 
 
-@pytest.mark.parametrize(("before", "after"), [(0, 14), (14, 0), (5, 9), (14, 14)])
+@pytest.mark.parametrize(("before", "after"), [(0, MARGIN_COLUMNS), (MARGIN_COLUMNS, 0), (5, 7), (MARGIN_COLUMNS,) * 2])
 def test_context_is_heard_and_takes_no_place(before: int, after: int) -> None:
     track = some_track(SEGMENT_COLUMNS + before + after)
     rows = conditioning.to_tensors([track] * ROWS, before, after)

@@ -34,12 +34,13 @@ def decoder() -> Decoder:
     return Decoder()
 
 
+REACH = 7  # columns on either side that a made-up network averages over, as a network's filters reach
 STEP = 7 / 255  # of a made-up network's controls, which lie in -1 to 6
 
 
 class MadeUp:
     """In place of `litert.Model`: the first latents are the controls of the first partials and of a band of noise, each
-    averaged over 9 columns on either side, as a network's filters reach. The last latent lowers all of them."""
+    averaged over REACH columns on either side. The last latent lowers all of them."""
 
     heard = (0, 1, 2, 5, PARTIALS + 20)
     is_quantized = True
@@ -58,8 +59,8 @@ class MadeUp:
         self.runs += 1
         values = x.astype(np.float32) * 6 / 127
         latents = values[..., : len(self.heard)] - values[..., 15:16]
-        padded = np.pad(latents, [(0, 0), (0, 0), (9, 9), (0, 0)])
-        means = np.mean([padded[:, :, i : i + COLUMNS] for i in range(19)], axis=0)
+        padded = np.pad(latents, [(0, 0), (0, 0), (REACH, REACH), (0, 0)])
+        means = np.mean([padded[:, :, i : i + COLUMNS] for i in range(2 * REACH + 1)], axis=0)
         controls = np.zeros((1, ROWS, COLUMNS, FRAMES_A_COLUMN, CONTROLS), np.float32)
         for of, control in enumerate(self.heard):
             controls[..., control] = means[..., None, of]
@@ -88,8 +89,8 @@ def test_levels_are_the_controls_of_each_track(made_up: Decoder) -> None:
     for track, found in zip(tracks, levels, strict=True):
         assert (found.shape, found.dtype) == ((4 * len(track), CONTROLS), np.float32)
         # Without rows and margins: the same averages over the whole track
-        padded = np.pad(track, [(9, 9), (0, 0)])
-        means = np.mean([padded[i : i + len(track)] for i in range(19)], axis=0)
+        padded = np.pad(track, [(REACH, REACH), (0, 0)])
+        means = np.mean([padded[i : i + len(track)] for i in range(2 * REACH + 1)], axis=0)
         for of, control in enumerate(MadeUp.heard):
             expected = synth.level(np.repeat(means[:, of], 4))
             assert found[:, control] == pytest.approx(expected, rel=0.06, abs=1e-4)  # a step is 5 %
@@ -159,9 +160,9 @@ def test_each_frame_of_a_track_of_pitches_is_fed_and_played(made_up: Decoder) ->
 def test_context_is_heard_and_takes_no_place(made_up: Decoder) -> None:
     track = some_tracks(1, 150)[0]
     whole = made_up.levels([track], 60.0)[0]
-    inner = made_up.levels([track[16:134]], 60.0, before=MARGIN_COLUMNS, after=10)[0]
-    np.testing.assert_array_equal(inner, whole[4 * 30 : 4 * 124])
-    unheard = made_up.levels([track[30:124]], 60.0)[0]
+    inner = made_up.levels([track[22:134]], 60.0, before=MARGIN_COLUMNS, after=REACH)[0]
+    np.testing.assert_array_equal(inner, whole[4 * 30 : 4 * 127])
+    unheard = made_up.levels([track[30:127]], 60.0)[0]
     assert np.abs(unheard - inner).max() > 0.01
     audio = made_up.decode_columns(track[None], 60.0, before=5, after=MARGIN_COLUMNS)
     assert audio.shape == (1, (150 - 5 - MARGIN_COLUMNS) * 256)

@@ -9,6 +9,8 @@ from device.synth import Excitation
 RATE_HZ = 16_000
 COLUMNS = 50  # of a loop
 START = 125
+MARGIN = conditioning.MARGIN_COLUMNS
+AFTER = 1 + MARGIN  # columns behind the loop: the seam's, and what the decoder only hears
 
 
 def some_tracks(seed: int = 0) -> np.ndarray:
@@ -40,22 +42,22 @@ def test_a_loop_lies_in_the_held_part_and_begins_late():
 
 def test_a_body_is_the_note_then_a_loop_that_goes_on_into_itself():
     body = sustain.body(some_tracks(), DECAYS, COLUMNS)
-    assert body.shape == (2, START + 16 + COLUMNS + 15, 16)
+    assert body.shape == (2, START + 16 + COLUMNS + AFTER, 16)
     assert body.dtype == np.float32
     np.testing.assert_array_equal(body[HELD, :START], some_tracks()[HELD, :START])
     np.testing.assert_array_equal(body[HELD, START : START + COLUMNS - 15],
                                   some_tracks()[HELD, START : START + COLUMNS - 15])
     for note in (HELD, DECAYING):  # what stands around the loop's two ends is the same
-        np.testing.assert_array_equal(body[note, START : START + 31], body[note, START + COLUMNS :])
+        np.testing.assert_array_equal(body[note, START : START + 16 + AFTER], body[note, START + COLUMNS :])
 
 
 def test_a_body_is_three_segments_of_the_decoder_and_a_release_is_one() -> None:
     for pitch in range(128):
         columns = sustain.loop_columns(pitch)
-        body = sustain.body(some_tracks(), DECAYS, columns).shape[1] - conditioning.MARGIN_COLUMNS
+        body = sustain.body(some_tracks(), DECAYS, columns).shape[1] - MARGIN
         assert 2 < body / conditioning.SEGMENT_COLUMNS <= 3
     assert sustain.RELEASE_COLUMNS <= conditioning.SEGMENT_COLUMNS
-    assert conditioning.MARGIN_COLUMNS < sustain.CONTEXT
+    assert MARGIN < sustain.CONTEXT
 
 
 def test_a_loop_has_no_step():
@@ -76,7 +78,7 @@ def test_a_decaying_sound_stands_still_from_the_loop_on():
     body = sustain.body(tracks, DECAYS, COLUMNS)[DECAYING]
     np.testing.assert_array_equal(body[: START - 15], tracks[DECAYING, : START - 15])
     still = tracks[DECAYING, START - 4 : START + 4].mean(axis=0)
-    np.testing.assert_allclose(body[START:], np.tile(still, (COLUMNS + 31, 1)), atol=1e-5)
+    np.testing.assert_allclose(body[START:], np.tile(still, (COLUMNS + 16 + AFTER, 1)), atol=1e-5)
     np.testing.assert_allclose(body[START - 1], (tracks[DECAYING, START - 1] + 15 * still) / 16, atol=1e-5)
     # the way there is straight: a track that is straight keeps within it
     line = np.linspace(0, 1, 250, dtype=np.float32)[None, :, None].repeat(16, axis=2)
@@ -97,7 +99,7 @@ def test_what_falls_stands_at_the_same_level_before_and_behind_the_loops_start()
 
 def test_a_release_is_the_notes_end_and_what_was_before_it():
     tracks = some_tracks()
-    np.testing.assert_array_equal(sustain.release(tracks), tracks[:, 183 - 14 :])
+    np.testing.assert_array_equal(sustain.release(tracks), tracks[:, 183 - MARGIN :])
 
 
 @pytest.mark.parametrize("pitch", [30, 35, 60, 87])
@@ -108,9 +110,9 @@ def test_a_decoded_loop_goes_on_as_if_it_had_been_decoded_for_longer(pitch):
     excitation = Excitation(np.array([[0, 30, -70, 5] + [0] * 96], np.float32), np.ones((2, 1), np.float32))
     start, cycle = sustain.loop_start_samples(columns), columns * COLUMN_SAMPLES
     assert start == (sustain.loop_column(columns) + 16) * COLUMN_SAMPLES
-    longer = np.concatenate([body[:, :-15], *[body[:, -15 - columns : -15]] * 2, body[:, -15:]], axis=1)
-    once = Additive().decode_columns(body, pitch, excitation, cycle, start, after=14)[:, : start + cycle]
-    thrice = Additive().decode_columns(longer, pitch, excitation, cycle, start, after=14)[:, : start + 3 * cycle]
+    longer = np.concatenate([body[:, :-AFTER], *[body[:, -AFTER - columns : -AFTER]] * 2, body[:, -AFTER:]], axis=1)
+    once = Additive().decode_columns(body, pitch, excitation, cycle, start, after=MARGIN)[:, : start + cycle]
+    thrice = Additive().decode_columns(longer, pitch, excitation, cycle, start, after=MARGIN)[:, : start + 3 * cycle]
     looped = np.concatenate([once, once[:, start:], once[:, start:]], axis=1)
     assert np.abs(once).max() > 0.1
     np.testing.assert_allclose(looped, thrice, atol=2e-5 * np.abs(once).max())
