@@ -135,7 +135,7 @@ def test_mixed_precision_trains_and_leaves_float32_weights(folder, whole, tmp_pa
     assert keras.backend.standardize_dtype(output) == "float32"  # a softmax of 8 bits would lose the tail
     losses = curve(tmp_path / "run")
     assert losses[15] < losses[5]
-    assert losses == pytest.approx(curve(whole), abs=0.05)
+    assert losses == pytest.approx(curve(whole), abs=0.1)  # float16 leaves out the first steps, until its scale fits
     assert losses != curve(whole)
     assert keras.config.dtype_policy().name == "float32"
     assert {w.dtype for w in trained.decoder.get_weights()} == {np.dtype(np.float32)}
