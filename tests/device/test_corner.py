@@ -19,7 +19,8 @@ from device.corner import (
     velocity_list,
 )
 from device.errors import TetradError
-from device.preset import FRAMES, Preset, make_command
+from device.preset import FRAMES, Preset
+from device.preset_command import make_command
 
 RATE_HZ = 16_000
 

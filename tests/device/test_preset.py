@@ -27,9 +27,9 @@ from device.preset import (
     Synth,
     corner_weights,
     grid_weights,
-    info_command,
     mix_motion,
 )
+from device.preset_command import info_command
 
 NAMES = ("bass", "flute", "organ", "glockenspiel")
 KINDS = ("", ".partials", ".motion")
