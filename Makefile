@@ -1,6 +1,6 @@
 # make demo: the shipped sounds through the engine. make test: everything CI checks. make test-full: what takes longer.
 PYTHON ?= python3
-SYSTEM_PACKAGES = clang fluid-soundfont-gm gcc libfluidsynth3
+SYSTEM_PACKAGES = clang fluid-soundfont-gm gcc jackd2 libasound2-dev libasound2-plugins libfluidsynth3
 .NOTPARALLEL:
 .PHONY: demo test test-full test-jax lint test-system factory clean
 
@@ -10,7 +10,9 @@ demo: .venv/installed
 test: test-system .venv-test/installed lint
 	TF_CPP_MIN_LOG_LEVEL=3 .venv-test/bin/python -m pytest
 
-# What takes minutes: the reference implementation and clusters at their real size, long trainings.
+# What takes minutes: the reference implementation and clusters at their real size, long trainings, the engine as a
+# Raspberry Pi's processor would run it.
+test-full: SYSTEM_PACKAGES += gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 test-full: test-system .venv-test/installed
 	TF_CPP_MIN_LOG_LEVEL=3 .venv-test/bin/python -m pytest -m full
 
@@ -24,7 +26,7 @@ test-jax: test-system .venv-test/installed
 lint: .venv-test/installed
 	.venv-test/bin/ruff check .
 	.venv-test/bin/mypy
-	for cc in gcc clang; do $$cc -std=c11 -O2 -fsyntax-only -Wall -Wextra -Werror -DPy_LIMITED_API=0x030B0000 \
+	for cc in gcc clang; do $$cc -std=c11 -O2 -fsyntax-only -Wall -Wextra -Wno-psabi -Werror -DPy_LIMITED_API=0x030B0000 \
 	  -I$$(.venv-test/bin/python -c 'import sysconfig; print(sysconfig.get_path("include"))') \
 	  device/engine/*.c train/sampling/*.c || exit 1; done
 
@@ -93,4 +95,4 @@ factory: .venv-test/installed
 	    || exit 1; done
 
 clean:
-	rm -rf .venv .venv-test .cache out build *.egg-info device/_engine*.so train/_sampler*.so
+	rm -rf .venv .venv-test .cache out build *.egg-info device/_alsa*.so device/_engine*.so train/_sampler*.so

@@ -1,14 +1,20 @@
 #include "bank.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
-#define FULL_SCALE (1.0f / 32768.0f)
+#include "kernels.h"
+
 #define ALONE 1e-4f /* a layer of a lesser share (-80 dB) is not worth the reading */
+#define PAGE_BYTES 4096
 #define MOTIONS 4   /* numbers of a corner's motion */
 
 static const float MOST_MOTION[MOTIONS] = {12.0f, 200.0f, 4.0f, 200.0f}; /* Hz, cents, s, dB/s: what presets hold */
+
+static atomic_ullong banks; /* made so far */
 
 static bool motion_fits(const float *motion, int layers) {
     for (int i = 0; i < layers * ENGINE_CORNERS * MOTIONS; i++)
@@ -26,7 +32,7 @@ static bool table_fits(const engine_table *table, int layers) {
         && motion_fits(table->motion, layers);
 }
 
-bool bank_fits(const int *velocities, int layers, const engine_table *tables, int count, int grid) {
+static bool fits(const int *velocities, int layers, const engine_table *tables, int count, int grid) {
     if (count < 0 || count > ENGINE_KEYS)
         return false;
     if (count > 0 && (layers < 1 || layers > ENGINE_MAX_LAYERS || grid < 2 || grid > ENGINE_MAX_GRID))
@@ -54,8 +60,7 @@ static float motion_number(const float *motion, int i) {
 static bank_table take_table(const engine_table *from, int layers, int grid) {
     bank_table table = {.pitch = from->pitch, .grid = grid, .samples = from->samples, .loop_start = from->loop_start,
                         .loop_samples = from->loop_samples, .body_samples = from->loop_start + from->loop_samples,
-                        .cycles_a_sample = cycles_a_sample(from->pitch, from->loop_samples), .cells = from->cells,
-                        .levels = from->levels};
+                        .cycles_a_sample = cycles_a_sample(from->pitch, from->loop_samples)};
     for (int i = 0; i < layers * ENGINE_CORNERS; i++) {
         const float *motion = from->motion + (ptrdiff_t)i * MOTIONS;
         table.motion[i / ENGINE_CORNERS][i % ENGINE_CORNERS] =
@@ -65,19 +70,61 @@ static bank_table take_table(const engine_table *from, int layers, int grid) {
     return table;
 }
 
-void bank_take(bank *b, const int *velocities, int layers, const engine_table *tables, int count, int grid) {
+/* Reads a byte of each page, so that no voice waits for a disk; where the system allows it, they stay. */
+static void make_resident(const void *from, size_t bytes) {
+    volatile char sum = 0;
+    for (size_t at = 0; at < bytes; at += PAGE_BYTES)
+        sum = (char)(sum + ((const char *)from)[at]);
+    mlock(from, bytes);
+}
+
+static int cell_count(int layers, int grid) {
+    return layers * grid * grid;
+}
+
+static void take_cells(bank_table *table, const engine_table *from, int layers, bank_cell *cells) {
+    int columns = from->samples / ENGINE_COLUMN_SAMPLES, count = cell_count(layers, table->grid);
+    table->cells = cells;
+    for (ptrdiff_t i = 0; i < count; i++)
+        cells[i] = (bank_cell){from->cells + i * from->samples, from->levels + i * columns};
+    make_resident(from->cells, (size_t)count * (size_t)from->samples * sizeof *from->cells);
+    make_resident(from->levels, (size_t)count * (size_t)columns * sizeof *from->levels);
+}
+
+engine_bank *engine_bank_create(const int *velocities, int layers, const engine_table *tables, int count, int grid) {
+    if (!fits(velocities, layers, tables, count, grid))
+        return NULL;
+    bank *b = calloc(1, sizeof *b + (size_t)count * sizeof *b->tables);
+    if (!b || !(b->cells = calloc((size_t)(count * cell_count(layers, grid)) + 1, sizeof *b->cells))) {
+        free(b);
+        return NULL;
+    }
+    b->number = atomic_fetch_add(&banks, 1) + 1;
     b->table_count = count;
     b->layer_count = count > 0 ? layers : 0;
     for (int i = 0; i < b->layer_count; i++)
         b->velocities[i] = velocities[i];
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         b->tables[i] = take_table(&tables[i], layers, grid);
+        take_cells(&b->tables[i], &tables[i], layers, b->cells + i * cell_count(layers, grid));
+    }
+    return b;
 }
 
-const bank_table *bank_nearest(const bank *b, int key) {
+uint64_t engine_bank_number(const engine_bank *b) {
+    return b->number;
+}
+
+void engine_bank_destroy(engine_bank *b) {
+    if (b)
+        free(b->cells);
+    free(b);
+}
+
+const bank_table *bank_nearest(const bank *b, float semitones) {
     const bank_table *best = &b->tables[0];
     for (int i = 1; i < b->table_count; i++)
-        if (abs(b->tables[i].pitch - key) < abs(best->pitch - key))
+        if (fabsf((float)b->tables[i].pitch - semitones) < fabsf((float)best->pitch - semitones))
             best = &b->tables[i];
     return best;
 }
@@ -108,21 +155,46 @@ static ptrdiff_t cell_index(const bank_table *table, int layer, int row, int col
     return ((ptrdiff_t)layer * table->grid + row) * table->grid + column;
 }
 
-/* out[n] = the four cells round (across[n], down[n]), mixed by nearness, for a stretch that stays between the same
- * four. The cells share their phase (device/synth.py), so this is a morph and no crossfade of two sounds. */
-static void blend_stretch(const bank_table *table, int layer, int first, const float *across, const float *down,
-                          float *out, int samples) {
-    int column = cell_of(across[0], table->grid), row = cell_of(down[0], table->grid);
-    const int16_t *a = table->cells + cell_index(table, layer, row, column) * table->samples + first;
-    const int16_t *b = a + table->samples;
-    const int16_t *c = a + (ptrdiff_t)table->grid * table->samples;
-    const int16_t *d = c + table->samples;
-    for (int n = 0; n < samples; n++) {
-        float x = across[n] - (float)column, y = down[n] - (float)row;
-        float above = a[n] + x * (float)(b[n] - a[n]);
-        float below = c[n] + x * (float)(d[n] - c[n]);
-        out[n] = (above + y * (below - above)) * FULL_SCALE;
+bank_cell *bank_cell_at(const bank *b, const engine_cell *cell, const bank_table **table) {
+    for (int i = 0; i < b->table_count; i++) {
+        const bank_table *t = &b->tables[i];
+        if (t->pitch != cell->pitch)
+            continue;
+        if (cell->layer < 0 || cell->layer >= b->layer_count || cell->row < 0 || cell->row >= t->grid || cell->column < 0
+            || cell->column >= t->grid)
+            return NULL;
+        *table = t;
+        return t->cells + cell_index(t, cell->layer, cell->row, cell->column);
     }
+    return NULL;
+}
+
+int engine_bank_samples(const engine_bank *b, const engine_cell *cell) {
+    const bank_table *table;
+    return bank_cell_at(b, cell, &table) ? table->samples : 0;
+}
+
+bool bank_uses(const bank_table *table, bank_layers layers, bank_point point, const engine_cell *cell) {
+    float across = point.x * (float)(table->grid - 1), down = point.y * (float)(table->grid - 1);
+    return (cell->layer == layers.low || cell->layer == layers.high) && fabsf((float)cell->column - across) < 1.0f
+        && fabsf((float)cell->row - down) < 1.0f;
+}
+
+static const int16_t *sound_of(const bank_cell *cell, const bank_past *past) {
+    for (int i = 0; i < past->count; i++)
+        if (past->cells[i] == cell)
+            return past->sounds[i];
+    return cell->sound;
+}
+
+/* The four cells round a place. They share their phase (device/synth.py), so that mixed they are a morph and no
+ * crossfade of two sounds. */
+static kernel_cells cells_round(const bank_table *table, int layer, const bank_past *past, int first, float across,
+                                float down) {
+    int column = cell_of(across, table->grid), row = cell_of(down, table->grid);
+    const bank_cell *cell = table->cells + cell_index(table, layer, row, column), *under = cell + table->grid;
+    return (kernel_cells){{sound_of(&cell[0], past) + first, sound_of(&cell[1], past) + first,
+                           sound_of(&under[0], past) + first, sound_of(&under[1], past) + first}, column, row};
 }
 
 /* How many samples from the first on lie between the same four cells. */
@@ -134,23 +206,37 @@ static int stretch_length(const float *across, const float *down, int samples, i
     return n;
 }
 
-static void read_layer(const bank_table *table, int layer, int first, const bank_path *path, int from, float *out,
-                       int samples) {
-    for (int n = 0; n < samples;) {
-        const float *across = path->across + from + n, *down = path->down + from + n;
-        int run = path->rests ? samples : stretch_length(across, down, samples - n, table->grid);
-        blend_stretch(table, layer, first + n, across, down, out + n, run);
-        n += run;
+static void read_moving(const bank_table *table, int layer, const bank_past *past, int first, const float *across,
+                        const float *down, float *out, int samples) {
+    for (int n = 0, run; n < samples; n += run) {
+        run = stretch_length(across + n, down + n, samples - n, table->grid);
+        kernel_cells from = cells_round(table, layer, past, first + n, across[n], down[n]);
+        kernels->blend_moving(&from, across + n, down + n, out + n, run);
     }
 }
 
-void bank_read(const bank_table *table, bank_layers layers, int first, const bank_path *path, int from, float *out,
-               int samples) {
+static void read_layer(const bank_table *table, int layer, const bank_past *past, int first, const bank_path *path,
+                       int from, float *out, int samples) {
+    if (!path->rests) {
+        read_moving(table, layer, past, first, path->across + from, path->down + from, out, samples);
+        return;
+    }
+    float across = path->across[0], down = path->down[0];
+    kernel_cells cells = cells_round(table, layer, past, first, across, down);
+    kernels->blend_still(&cells, across - (float)cells.column, down - (float)cells.row, out, samples);
+    for (int i = 0; i < 4; i++) { /* read in 4 ms; other voices' cells come between */
+        __builtin_prefetch(cells.samples[i] + samples + BANK_BLOCK / 2 - 1);
+        __builtin_prefetch(cells.samples[i] + samples + BANK_BLOCK - 1);
+    }
+}
+
+void bank_read(const bank_table *table, bank_layers layers, const bank_past *past, int first, const bank_path *path,
+               int from, float *out, int samples) {
     float high[BANK_BLOCK];
-    read_layer(table, layers.low, first, path, from, out, samples);
+    read_layer(table, layers.low, past, first, path, from, out, samples);
     if (layers.share == 0.0f)
         return;
-    read_layer(table, layers.high, first, path, from, high, samples);
+    read_layer(table, layers.high, past, first, path, from, high, samples);
     for (int n = 0; n < samples; n++)
         out[n] += layers.share * (high[n] - out[n]);
 }
@@ -158,11 +244,11 @@ void bank_read(const bank_table *table, bank_layers layers, int first, const ban
 static float layer_level(const bank_table *table, int layer, bank_point point, int sample) {
     float across = point.x * (float)(table->grid - 1), down = point.y * (float)(table->grid - 1);
     int column = cell_of(across, table->grid), row = cell_of(down, table->grid);
-    ptrdiff_t columns = table->samples / ENGINE_COLUMN_SAMPLES;
-    const float *a = table->levels + cell_index(table, layer, row, column) * columns + sample / ENGINE_COLUMN_SAMPLES;
-    const float *c = a + table->grid * columns;
+    const bank_cell *cell = table->cells + cell_index(table, layer, row, column), *under = cell + table->grid;
+    int at = sample / ENGINE_COLUMN_SAMPLES;
     float x = across - (float)column, y = down - (float)row;
-    float above = a[0] + x * (a[columns] - a[0]), below = c[0] + x * (c[columns] - c[0]);
+    float above = cell[0].levels[at] + x * (cell[1].levels[at] - cell[0].levels[at]);
+    float below = under[0].levels[at] + x * (under[1].levels[at] - under[0].levels[at]);
     return above + y * (below - above);
 }
 

@@ -7,13 +7,32 @@
 #include <math.h>
 #include <string.h>
 
+#include "card.h"
 #include "engine.h"
+#include "lfo.h"
+#include "midi_binding.h"
+
+#define MAX_BANKS 4 /* one that is played, one on its way there, one on its way back, one that is being made */
+
+/* The arrays of a cell that has taken another's place. */
+typedef struct held_cell {
+    Py_buffer sound, levels;
+    struct held_cell *next;
+} held_cell;
+
+/* A bank and the arrays that it borrows, held until the engine has given it back. */
+typedef struct {
+    engine_bank *bank; /* NULL: the place is free */
+    Py_buffer *buffers;
+    int buffer_count;
+    held_cell *cells;
+} held_bank;
 
 typedef struct {
     PyObject_HEAD
     engine *engine;
-    Py_buffer *buffers; /* the bank's, held while the engine may read them */
-    int buffer_count;
+    held_bank banks[MAX_BANKS];
+    int newest; /* of them: what was set last; -1: none */
     int rendering; /* a thread is in engine_render() without the GIL */
 } Engine;
 
@@ -21,6 +40,46 @@ static void release_buffers(Py_buffer *buffers, int count) {
     for (int i = 0; i < count; i++)
         PyBuffer_Release(&buffers[i]);
     PyMem_Free(buffers);
+}
+
+static void let_cell_go(held_cell *cell) {
+    PyBuffer_Release(&cell->sound);
+    PyBuffer_Release(&cell->levels);
+    PyMem_Free(cell);
+}
+
+static void let_go(held_bank *held) {
+    while (held->cells) {
+        held_cell *cell = held->cells;
+        held->cells = cell->next;
+        let_cell_go(cell);
+    }
+    engine_bank_destroy(held->bank);
+    release_buffers(held->buffers, held->buffer_count);
+    *held = (held_bank){0};
+}
+
+/* Of the cells that the engine has done with, those that are held are let go. */
+static void free_cells(Engine *self) {
+    engine_cell done;
+    while (engine_swapped_cell(self->engine, &done)) {
+        held_cell **at = NULL;
+        for (int i = 0; i < MAX_BANKS && !(at && *at); i++)
+            for (at = &self->banks[i].cells; *at && (*at)->sound.buf != done.sound;)
+                at = &(*at)->next;
+        held_cell *cell = at ? *at : NULL;
+        if (cell) {
+            *at = cell->next;
+            let_cell_go(cell);
+        }
+    }
+}
+
+/* A bank that is ours again; NULL is none. */
+static void free_bank(Engine *self, const engine_bank *bank) {
+    for (int i = 0; bank && i < MAX_BANKS; i++)
+        if (self->banks[i].bank == bank)
+            let_go(&self->banks[i]);
 }
 
 static PyObject *engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
@@ -39,6 +98,8 @@ static PyObject *engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
         Py_DECREF(self);
         return PyErr_NoMemory();
     }
+    if (self)
+        self->newest = -1;
     return (PyObject *)self;
 }
 
@@ -47,7 +108,8 @@ static void engine_dealloc(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
     if (self->engine)
         engine_destroy(self->engine);
-    release_buffers(self->buffers, self->buffer_count);
+    for (int i = 0; i < MAX_BANKS; i++)
+        let_go(&self->banks[i]);
     freefunc free_object = (freefunc)PyType_GetSlot(type, Py_tp_free);
     free_object(self);
     Py_DECREF(type);
@@ -161,14 +223,23 @@ static int take_tables(new_bank *bank, PyObject *tables) {
     return 0;
 }
 
-/* Gives the tables to the engine, holds them, lets go of the ones before. */
-static int swap_bank(Engine *self, PyObject *velocities, PyObject *tables) {
+static void give(Engine *self, engine_bank *bank, Py_buffer *buffers, int count) {
+    free_bank(self, engine_unload(self->engine));
+    free_bank(self, engine_load(self->engine, bank));
+    for (int i = 0; i < MAX_BANKS; i++)
+        if (!self->banks[i].bank) {
+            self->banks[i] = (held_bank){bank, buffers, count, NULL};
+            self->newest = i;
+            return;
+        }
+}
+
+static int make_bank(Engine *self, PyObject *velocities, PyObject *tables) {
     new_bank bank = {.layers = 0};
     if (take_velocities(&bank, velocities) == 0 && take_tables(&bank, tables) == 0) {
-        if (engine_set_bank(self->engine, bank.velocities, bank.layers, bank.tables, bank.count, bank.grid)) {
-            release_buffers(self->buffers, self->buffer_count);
-            self->buffers = bank.buffers;
-            self->buffer_count = bank.held_count;
+        engine_bank *made = engine_bank_create(bank.velocities, bank.layers, bank.tables, bank.count, bank.grid);
+        if (made) {
+            give(self, made, bank.buffers, bank.held_count);
             return 0;
         }
         PyErr_Format(PyExc_ValueError, "set_bank wants 1..%d velocities and pitches that ascend within 0..127, samples "
@@ -180,18 +251,58 @@ static int swap_bank(Engine *self, PyObject *velocities, PyObject *tables) {
 }
 
 static PyObject *set_bank(PyObject *object, PyObject *args) {
-    Engine *self = alone(object);
     PyObject *velocities, *tables;
-    if (!self || !PyArg_ParseTuple(args, "OO:set_bank", &velocities, &tables))
+    if (!PyArg_ParseTuple(args, "OO:set_bank", &velocities, &tables))
         return NULL;
     PyObject *velocity_tuple = PySequence_Tuple(velocities);
     PyObject *table_tuple = velocity_tuple ? PySequence_Tuple(tables) : NULL;
-    int result = table_tuple ? swap_bank(self, velocity_tuple, table_tuple) : -1;
+    int result = table_tuple ? make_bank((Engine *)object, velocity_tuple, table_tuple) : -1;
     Py_XDECREF(velocity_tuple);
     Py_XDECREF(table_tuple);
     if (result < 0)
         return NULL;
     Py_RETURN_NONE;
+}
+
+static int has_places(const Py_buffer *sound, const Py_buffer *levels) {
+    return sound->shape[0] == levels->shape[0] * ENGINE_COLUMN_SAMPLES;
+}
+
+static PyObject *swap_cell(PyObject *object, PyObject *args) {
+    Engine *self = (Engine *)object;
+    engine_cell cell = {0};
+    PyObject *sound, *levels;
+    if (!PyArg_ParseTuple(args, "iiiiOO:swap_cell", &cell.pitch, &cell.layer, &cell.row, &cell.column, &sound, &levels))
+        return NULL;
+    free_cells(self);
+    held_cell *held = self->newest < 0 ? NULL : PyMem_Calloc(1, sizeof *held);
+    if (!held)
+        return self->newest < 0 ? PyErr_Format(PyExc_ValueError, "there is no bank to swap a cell of") : PyErr_NoMemory();
+    if (take_array(sound, "h", 1, &held->sound) < 0) {
+        PyMem_Free(held);
+        return NULL;
+    }
+    if (take_array(levels, "f", 1, &held->levels) < 0) {
+        PyBuffer_Release(&held->sound);
+        PyMem_Free(held);
+        return NULL;
+    }
+    held_bank *bank = &self->banks[self->newest];
+    cell.bank = engine_bank_number(bank->bank);
+    cell.sound = held->sound.buf;
+    cell.levels = held->levels.buf;
+    int samples = engine_bank_samples(bank->bank, &cell);
+    int fits = samples == held->sound.shape[0] && has_places(&held->sound, &held->levels);
+    if (!fits || !engine_swap_cell(self->engine, &cell)) {
+        let_cell_go(held);
+        if (!fits)
+            return PyErr_Format(PyExc_ValueError, "swap_cell wants a cell that the bank has, as int16 [samples] and float32 "
+                                "[samples / %d] as long as its table", ENGINE_COLUMN_SAMPLES);
+        Py_RETURN_FALSE;
+    }
+    held->next = bank->cells;
+    bank->cells = held;
+    Py_RETURN_TRUE;
 }
 
 static PyObject *send(PyObject *object, PyObject *args, PyObject *kwargs) {
@@ -231,20 +342,41 @@ static PyObject *render(PyObject *object, PyObject *array) {
     engine_render(self->engine, out.buf, (int)out.shape[0]);
     Py_END_ALLOW_THREADS
     self->rendering = 0;
+    free_bank(self, engine_unload(self->engine));
+    free_cells(self);
     PyBuffer_Release(&out);
     Py_RETURN_NONE;
 }
 
 static PyObject *meters(PyObject *object, PyObject *Py_UNUSED(none)) {
-    Engine *self = alone(object);
-    if (!self)
-        return NULL;
-    engine_meters m = engine_read_meters(self->engine);
-    return Py_BuildValue("{s:i,s:K,s:K,s:K}", "voices", m.voices, "stolen", (unsigned long long)m.stolen, "ignored",
+    engine_meters m = engine_read_meters(((Engine *)object)->engine);
+    return Py_BuildValue("{s:i,s:i,s:K,s:K,s:K}", "voices", m.voices, "limit", m.limit, "stolen", (unsigned long long)m.stolen, "ignored",
                          (unsigned long long)m.ignored, "dropped", (unsigned long long)m.dropped);
 }
 
+static PyObject *limit_voices(PyObject *object, PyObject *number) {
+    long voices = PyLong_AsLong(number);
+    if (voices == -1 && PyErr_Occurred())
+        return NULL;
+    if (voices < 1 || voices > ENGINE_MAX_POLYPHONY)
+        return PyErr_Format(PyExc_ValueError, "voices must be 1..%d, not %ld", ENGINE_MAX_POLYPHONY, voices);
+    engine_limit_voices(((Engine *)object)->engine, (int)voices);
+    Py_RETURN_NONE;
+}
+
+/* For device._alsa: the engine, and as its context the functions that its card calls. The engine must be kept, too. */
+static PyObject *capsule(PyObject *object, PyObject *Py_UNUSED(none)) {
+    static const card_calls calls = CARD_CALLS;
+    PyObject *made = PyCapsule_New(((Engine *)object)->engine, "device._engine.engine", NULL);
+    if (made && PyCapsule_SetContext(made, (void *)&calls) < 0)
+        Py_CLEAR(made);
+    return made;
+}
+
 static PyMethodDef methods[] = {
+    {"capsule", capsule, METH_NOARGS, "capsule()"},
+    {"swap_cell", swap_cell, METH_VARARGS, "swap_cell(pitch, layer, row, column, sound, levels) -> bool"},
+    {"limit_voices", limit_voices, METH_O, "limit_voices(voices)"},
     {"set_bank", set_bank, METH_VARARGS, "set_bank(velocities, tables)"},
     {"send", (PyCFunction)(void (*)(void))send, METH_VARARGS | METH_KEYWORDS,
      "send(frame, kind, channel=0, key=0, a=0.0, b=0.0) -> bool"},
@@ -263,6 +395,8 @@ static PyType_Slot slots[] = {
 
 static PyType_Spec spec = {"device._engine.Engine", sizeof(Engine), 0, Py_TPFLAGS_DEFAULT, slots};
 
+#define PARAMETER_CONSTANT(name, first, least, most) {#name, ENGINE_##name},
+
 static const struct {
     const char *name;
     int value;
@@ -276,11 +410,29 @@ static const struct {
     {"ALL_NOTES_OFF", ENGINE_ALL_NOTES_OFF},
     {"ALL_SOUND_OFF", ENGINE_ALL_SOUND_OFF},
     {"MOD_WHEEL", ENGINE_MOD_WHEEL},
-    {"ATTACK_MS", ENGINE_ATTACK_MS},
-    {"DECAY_MS", ENGINE_DECAY_MS},
-    {"SUSTAIN_LEVEL", ENGINE_SUSTAIN_LEVEL},
-    {"RELEASE_MS", ENGINE_RELEASE_MS},
-    {"VOLUME", ENGINE_VOLUME},
+    {"PRESSURE", ENGINE_PRESSURE},
+    {"KEY_PRESSURE", ENGINE_KEY_PRESSURE},
+    {"TIMBRE", ENGINE_TIMBRE},
+    {"EXPRESSION", ENGINE_EXPRESSION},
+    {"SOSTENUTO", ENGINE_SOSTENUTO},
+    {"SOFT", ENGINE_SOFT},
+    {"TUNE_KEY", ENGINE_TUNE_KEY},
+    {"GESTURE", ENGINE_GESTURE},
+    {"POLY", ENGINE_POLY},
+    {"MONO", ENGINE_MONO},
+    {"LEGATO", ENGINE_LEGATO},
+    {"LAST", ENGINE_LAST},
+    {"LOW", ENGINE_LOW},
+    {"HIGH", ENGINE_HIGH},
+    {"FILTER_OFF", ENGINE_FILTER_OFF},
+    {"FILTER_LOW", ENGINE_FILTER_LOW},
+    {"FILTER_BAND", ENGINE_FILTER_BAND},
+    {"FILTER_HIGH", ENGINE_FILTER_HIGH},
+    {"LFO_SINE", LFO_SINE},
+    {"LFO_TRIANGLE", LFO_TRIANGLE},
+    {"LFO_SQUARE", LFO_SQUARE},
+    {"LFO_RANDOM", LFO_RANDOM},
+    ENGINE_PARAMETER_TABLE(PARAMETER_CONSTANT)
     {"BANK_RATE_HZ", ENGINE_BANK_RATE_HZ},
     {"MIN_RATE_HZ", ENGINE_MIN_RATE_HZ},
     {"MAX_RATE_HZ", ENGINE_MAX_RATE_HZ},
@@ -289,14 +441,36 @@ static const struct {
     {"COLUMN_SAMPLES", ENGINE_COLUMN_SAMPLES},
 };
 
+#define PARAMETER_RANGE(name, first, least, most) \
+    if (add_range(ranges, #name, first, least, most) < 0) \
+        return -1;
+
+static int add_range(PyObject *ranges, const char *name, double first, double least, double most) {
+    PyObject *range = Py_BuildValue("(ddd)", first, least, most);
+    int result = range ? PyDict_SetItemString(ranges, name, range) : -1;
+    Py_XDECREF(range);
+    return result;
+}
+
+static int fill_ranges(PyObject *ranges) {
+    ENGINE_PARAMETER_TABLE(PARAMETER_RANGE)
+    return 0;
+}
+
 static int fill_module(PyObject *module) {
+    PyObject *ranges = PyDict_New();
+    if (!ranges || fill_ranges(ranges) < 0 || PyModule_AddObjectRef(module, "PARAMETERS", ranges) < 0) {
+        Py_XDECREF(ranges);
+        return -1;
+    }
+    Py_DECREF(ranges);
     for (size_t i = 0; i < sizeof constants / sizeof *constants; i++)
         if (PyModule_AddIntConstant(module, constants[i].name, constants[i].value) < 0)
             return -1;
     PyObject *type = PyType_FromModuleAndSpec(module, &spec, NULL);
     int result = type ? PyModule_AddObjectRef(module, "Engine", type) : -1;
     Py_XDECREF(type);
-    return result;
+    return result < 0 ? result : midi_binding_add(module);
 }
 
 static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, fill_module}, {0, NULL}};

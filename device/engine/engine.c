@@ -5,257 +5,307 @@
 #include <string.h>
 
 #include "bank.h"
+#include "chorus.h"
+#include "delay.h"
+#include "gesture.h"
 #include "limiter.h"
+#include "player.h"
 #include "queue.h"
-#include "voice.h"
+#include "ramp.h"
+#include "reverb.h"
+#include "swaps.h"
 
-#define VOICE_GAIN 0.5f /* a note peaks at 0.7 in the bank: 0.14 here at velocity 80, so eight stay near the knee */
-#define STOLEN_FADE_MS 3.0f
-#define VOLUME_FOLLOW_MS 5.0f
-#define VOLUME_ARRIVED 1e-6f
-#define MAX_VOLUME 2.0f
-#define MAX_BEND_SEMITONES 48.0f /* the widest that MPE asks for */
-#define MAX_FADE_FRAMES (3 * ENGINE_MAX_RATE_HZ / 1000)
+#define ALIGNMENT 64 /* bytes */
+#define VOLUME_FOLLOW_MS 3.0f
+#define MOST_SWAPPED 32            /* a block */
+#define MAX_BEND_SEMITONES 96.0f   /* of MPE's two, a note's and its zone's */
+#define MAX_TUNING_SEMITONES 128.0f
+
+typedef struct {
+    float first, least, most;
+} range;
+
+#define RANGE(name, first, least, most) {first, least, most},
+static const range RANGES[] = {ENGINE_PARAMETER_TABLE(RANGE)};
 
 struct engine {
-    float rate_hz;
-    resampler_filters filters;
+    bank *bank; /* NULL: none */
+    _Atomic(bank *) coming, gone;
+    swaps swaps_coming, swaps_gone;
+    engine_cell swapped[MOST_SWAPPED]; /* that voices may still read */
+    int swapped_count;
+    atomic_int limit;
 
-    bank bank;
+    voice_world world;
+    player player;
+    uint64_t clock; /* frames since the engine began */
+    gesture gesture;
 
-    bank_point blend;
-    envelope_times times;
-    bool pedal_down[ENGINE_CHANNELS];
-    voice_wheels wheels[ENGINE_CHANNELS];
-
-    /* What stolen voices still have to sound: they are rendered to their end at once and added here, so that their
-     * slots are free and no number of them is too many. fading[fading_at] belongs to the next frame. */
-    float fading[MAX_FADE_FRAMES];
-    float fade[MAX_FADE_FRAMES]; /* 1 -> 0 */
-    int fade_frames, fading_at;
-
-    float volume, volume_now, volume_follow;
+    chorus chorus;
+    delay delay;
+    reverb reverb;
+    bool turned; /* a parameter, since the effects were set */
+    ramp volume;
     limiter limiter;
 
     queue queue;
-    uint64_t stolen, ignored;
-    int polyphony, voice_count;
-    voice *by_age[ENGINE_MAX_POLYPHONY]; /* every slot: the voice_count that sound, oldest first, then the free ones */
-    voice slots[];
+    uint64_t ignored;
+    struct {
+        atomic_int voices, limit;
+        atomic_ullong stolen, ignored;
+    } meters; /* as they were at the end of the last block */
+    section *sections;
+    float *effects_memory;
 };
+
+/* The effects' settings, from the parameters. */
+static void set_effects(engine *e) {
+    const float *p = e->world.parameters;
+    float beat_ms = 60000.0f / p[ENGINE_TEMPO_BPM];
+    float echo_ms = p[ENGINE_DELAY_BEATS] > 0.0f ? fminf(p[ENGINE_DELAY_BEATS] * beat_ms, DELAY_MAX_MS)
+                                                 : p[ENGINE_DELAY_MS];
+    chorus_set(&e->chorus, &(chorus_settings){.mix = p[ENGINE_CHORUS_MIX], .rate_hz = p[ENGINE_CHORUS_RATE_HZ],
+                                              .depth_ms = p[ENGINE_CHORUS_DEPTH_MS]});
+    delay_set(&e->delay, &(delay_settings){.mix = p[ENGINE_DELAY_MIX], .time_ms = echo_ms,
+                                           .feedback = p[ENGINE_DELAY_FEEDBACK], .tone_hz = p[ENGINE_DELAY_TONE_HZ],
+                                           .ping_pong = p[ENGINE_DELAY_PING_PONG] >= 0.5f});
+    reverb_set(&e->reverb, &(reverb_settings){.mix = p[ENGINE_REVERB_MIX], .decay_s = p[ENGINE_REVERB_DECAY_S],
+                                              .damping_hz = p[ENGINE_REVERB_DAMPING_HZ],
+                                              .predelay_ms = p[ENGINE_REVERB_PREDELAY_MS]});
+    e->turned = false;
+}
+
+/* Where the widest vectors begin at whole multiples of their length. */
+static engine *take_engine(void) {
+    size_t bytes = (sizeof(engine) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    engine *e = aligned_alloc(ALIGNMENT, bytes);
+    return e ? memset(e, 0, bytes) : NULL;
+}
+
+/* Nothing in it, sections and effects included, is taken later. */
+static bool take_memory(engine *e, int polyphony) {
+    float rate_hz = e->world.rate_hz;
+    size_t chorus_floats = chorus_memory(rate_hz), delay_floats = delay_memory(rate_hz);
+    e->sections = calloc((size_t)player_sections(polyphony), sizeof *e->sections);
+    e->effects_memory = calloc(chorus_floats + delay_floats + reverb_memory(rate_hz), sizeof *e->effects_memory);
+    if (!e->sections || !e->effects_memory)
+        return false;
+    chorus_init(&e->chorus, rate_hz, e->effects_memory);
+    delay_init(&e->delay, rate_hz, e->effects_memory + chorus_floats);
+    reverb_init(&e->reverb, rate_hz, e->effects_memory + chorus_floats + delay_floats);
+    return true;
+}
 
 engine *engine_create(int sample_rate_hz, int polyphony) {
     if (sample_rate_hz < ENGINE_MIN_RATE_HZ || sample_rate_hz > ENGINE_MAX_RATE_HZ || polyphony < 1
         || polyphony > ENGINE_MAX_POLYPHONY)
         return NULL;
-    engine *e = calloc(1, sizeof *e + (size_t)polyphony * sizeof(voice));
+    engine *e = take_engine();
     if (!e)
         return NULL;
-    e->rate_hz = (float)sample_rate_hz;
-    e->polyphony = polyphony;
-    for (int i = 0; i < polyphony; i++)
-        e->by_age[i] = &e->slots[i];
-    e->times = (envelope_times){.attack_ms = 5.0f, .decay_ms = 500.0f, .sustain = 1.0f, .release_ms = 200.0f};
-    e->volume = e->volume_now = 1.0f;
-    e->volume_follow = 1.0f - expf(-1000.0f / (VOLUME_FOLLOW_MS * e->rate_hz));
-    e->fade_frames = (int)(STOLEN_FADE_MS * e->rate_hz / 1000.0f);
-    for (int i = 0; i < e->fade_frames; i++)
-        e->fade[i] = 0.5f + 0.5f * cosf(3.14159265f * (float)(i + 1) / (float)e->fade_frames);
-    resampler_filters_init(&e->filters);
-    limiter_init(&e->limiter, e->rate_hz);
+    e->world.rate_hz = (float)sample_rate_hz;
+    if (!take_memory(e, polyphony)) {
+        engine_destroy(e);
+        return NULL;
+    }
+    for (int i = 0; i < ENGINE_PARAMETERS; i++)
+        e->world.parameters[i] = RANGES[i].first;
+    for (int i = 0; i < ENGINE_CHANNELS; i++)
+        e->world.channels[i] = (voice_channel){.timbre = 0.5f, .expression = 1.0f};
+    voice_world_turn(&e->world);
+    lfo_init(&e->world.lfo, VOICE_STEER_FRAMES, e->world.rate_hz, 1);
+    resampler_filters_init(&e->world.filters);
+    player_init(&e->player, e->sections, polyphony, e->world.rate_hz);
+    e->limit = e->meters.limit = polyphony;
+    ramp_init(&e->volume, VOLUME_FOLLOW_MS, e->world.rate_hz, e->world.parameters[ENGINE_VOLUME]);
+    limiter_init(&e->limiter, e->world.rate_hz);
+    set_effects(e);
     return e;
 }
 
 void engine_destroy(engine *e) {
+    free(e->sections);
+    free(e->effects_memory);
     free(e);
 }
 
-/* Frees a slot. The others stay in their order: sums of floats come out the same however time is cut into blocks. */
-static void free_slot(engine *e, int place) {
-    voice *freed = e->by_age[place];
-    e->voice_count--;
-    memmove(&e->by_age[place], &e->by_age[place + 1], (size_t)(e->voice_count - place) * sizeof *e->by_age);
-    e->by_age[e->voice_count] = freed;
+bool engine_put(engine *e, const engine_event *event) {
+    return queue_put(&e->queue, event);
 }
 
-/* Ends a voice without a click: its next 3 ms, faded, go to `fading`. */
-static void cut(engine *e, int place) {
-    voice *v = e->by_age[place];
-    float out[VOICE_MAX_FRAMES];
-    for (int done = 0; v->sounded && done < e->fade_frames;) {
-        int frames = e->fade_frames - done < VOICE_MAX_FRAMES ? e->fade_frames - done : VOICE_MAX_FRAMES;
-        voice_render(v, e->blend, out, frames);
-        for (int i = 0; i < frames; i++, done++)
-            e->fading[(e->fading_at + done) % e->fade_frames] += out[i] * e->fade[done];
-    }
-    free_slot(e, place);
+engine_bank *engine_load(engine *e, engine_bank *bank) {
+    return atomic_exchange(&e->coming, bank);
 }
 
-static void cut_all(engine *e) {
-    while (e->voice_count > 0)
-        cut(e, e->voice_count - 1);
+engine_bank *engine_unload(engine *e) {
+    return atomic_exchange(&e->gone, NULL);
 }
 
-bool engine_set_bank(engine *e, const int *velocities, int layers, const engine_table *tables, int count, int grid) {
-    if (!bank_fits(velocities, layers, tables, count, grid))
+bool engine_swap_cell(engine *e, const engine_cell *cell) {
+    return swaps_put(&e->swaps_coming, cell);
+}
+
+bool engine_swapped_cell(engine *e, engine_cell *cell) {
+    const engine_cell *first = swaps_first(&e->swaps_gone);
+    if (!first)
         return false;
-    cut_all(e);
-    bank_take(&e->bank, velocities, layers, tables, count, grid);
+    *cell = *first;
+    swaps_pop(&e->swaps_gone);
     return true;
+}
+
+void engine_limit_voices(engine *e, int voices) {
+    atomic_store(&e->limit, voices);
 }
 
 bool engine_send(engine *e, const engine_event *event) {
     return queue_send(&e->queue, event);
 }
 
-/* How little a voice would be missed: its key is up, or only the pedal holds it; it is quiet; it is old (age 0..1). */
-static float dispensable(const voice *v, float age) {
-    float state = v->envelope.stage == ENVELOPE_RELEASE ? 4.0f : v->held_by_pedal ? 2.0f : 0.0f;
-    return state + 1.0f - voice_loudness(v) / VOICE_GAIN + age;
+/* Takes the bank that was handed over, where the one before the last has been fetched. */
+static void change_bank(engine *e) {
+    if (atomic_load_explicit(&e->gone, memory_order_relaxed))
+        return;
+    bank *coming = atomic_exchange(&e->coming, NULL);
+    if (!coming)
+        return;
+    player_cut(&e->player, &e->world, -1);
+    player_settle(&e->player, &e->world);
+    atomic_store(&e->gone, e->bank);
+    e->bank = coming;
 }
 
-/* Takes one voice for a new note. The newest is never the one, unless it is the only one. */
-static void steal(engine *e) {
-    int victim = 0, newest = e->voice_count - 1;
-    float best = dispensable(e->by_age[0], 1.0f);
-    for (int i = 1; i < newest; i++) {
-        float score = dispensable(e->by_age[i], 1.0f - (float)i / (float)newest);
-        if (score > best) {
-            best = score;
-            victim = i;
+/* Gives back what no voice reads any more of what was swapped before. */
+static void give_back(engine *e) {
+    int kept = 0;
+    for (int i = 0; i < e->swapped_count; i++)
+        if (player_reads(&e->player, e->swapped[i].sound) || !swaps_put(&e->swaps_gone, &e->swapped[i]))
+            e->swapped[kept++] = e->swapped[i];
+    e->swapped_count = kept;
+}
+
+static void swap_cells(engine *e) {
+    const engine_cell *to;
+    while (e->swapped_count < MOST_SWAPPED && (to = swaps_first(&e->swaps_coming))) {
+        const bank_table *table;
+        bank_cell *cell = e->bank && to->bank == e->bank->number ? bank_cell_at(e->bank, to, &table) : NULL;
+        engine_cell old = *to;
+        if (cell) {
+            old.sound = cell->sound;
+            old.levels = cell->levels;
+            if (!player_swap(&e->player, table, cell, to))
+                break;
         }
+        e->swapped[e->swapped_count++] = old;
+        swaps_pop(&e->swaps_coming);
     }
-    e->stolen++;
-    cut(e, victim);
-}
-
-static void let_go(engine *e, voice *v) {
-    v->held_by_pedal = false;
-    voice_release(v, e->times.release_ms);
-}
-
-static void key_up(engine *e, voice *v) {
-    if (v->envelope.stage == ENVELOPE_RELEASE)
-        return;
-    if (e->pedal_down[v->channel])
-        v->held_by_pedal = true;
-    else
-        let_go(e, v);
-}
-
-static void note_off(engine *e, int channel, int key) {
-    for (int i = 0; i < e->voice_count; i++)
-        if (e->by_age[i]->channel == channel && e->by_age[i]->key == key)
-            key_up(e, e->by_age[i]);
-}
-
-static void all_notes_off(engine *e, int channel) {
-    for (int i = 0; i < e->voice_count; i++)
-        if (e->by_age[i]->channel == channel)
-            key_up(e, e->by_age[i]);
-}
-
-static void note_on(engine *e, int channel, int key, float velocity) {
-    if (e->bank.table_count == 0) {
-        e->ignored++;
-        return;
-    }
-    for (int i = 0; i < e->voice_count; i++) /* a string that is struck again stops its old swing */
-        if (e->by_age[i]->channel == channel && e->by_age[i]->key == key)
-            let_go(e, e->by_age[i]);
-    if (e->voice_count == e->polyphony)
-        steal(e);
-    voice *v = e->by_age[e->voice_count++];
-    v->channel = channel;
-    voice_trigger(v, bank_nearest(&e->bank, key), bank_layers_at(&e->bank, 127.0f * velocity), &e->filters, key,
-                  VOICE_GAIN * velocity * velocity, e->blend, e->wheels[channel], &e->times, e->rate_hz);
-}
-
-static void pedal(engine *e, int channel, bool down) {
-    e->pedal_down[channel] = down;
-    for (int i = 0; !down && i < e->voice_count; i++)
-        if (e->by_age[i]->channel == channel && e->by_age[i]->held_by_pedal)
-            let_go(e, e->by_age[i]);
-}
-
-static void turn_wheels(engine *e, int channel, voice_wheels wheels) {
-    e->wheels[channel] = wheels;
-    for (int i = 0; i < e->voice_count; i++)
-        if (e->by_age[i]->channel == channel)
-            voice_turn(e->by_age[i], wheels);
+    give_back(e);
 }
 
 static float clamp(float value, float low, float high) {
     return fminf(fmaxf(value, low), high);
 }
 
-static void set_parameter(engine *e, int parameter, float value) {
-    switch (parameter) {
-    case ENGINE_ATTACK_MS: e->times.attack_ms = value; break;
-    case ENGINE_DECAY_MS: e->times.decay_ms = value; break;
-    case ENGINE_SUSTAIN_LEVEL: e->times.sustain = clamp(value, 0.0f, 1.0f); break;
-    case ENGINE_RELEASE_MS: e->times.release_ms = value; break;
-    case ENGINE_VOLUME: e->volume = clamp(value, 0.0f, MAX_VOLUME); break;
-    default: e->ignored++;
+static bool can_play(engine *e) {
+    bool can = e->bank && e->bank->table_count > 0;
+    e->ignored += !can;
+    return can;
+}
+
+static void note(engine *e, int channel, int key, float velocity) {
+    if (!can_play(e))
+        return;
+    if (velocity > 0.0f)
+        player_note_on(&e->player, &e->world, e->bank, channel, key, fminf(velocity, 1.0f));
+    else
+        player_note_off(&e->player, &e->world, e->bank, channel, key);
+}
+
+static void set_parameter(engine *e, int which, float value) {
+    if (which >= ENGINE_PARAMETERS) {
+        e->ignored++;
+        return;
     }
+    e->world.parameters[which] = clamp(value, RANGES[which].least, RANGES[which].most);
+    if (which == ENGINE_VOLUME)
+        ramp_aim(&e->volume, e->world.parameters[ENGINE_VOLUME]);
+    voice_world_turn(&e->world);
+    e->turned = true;
 }
 
 static void apply(engine *e, const engine_event *event) {
     int channel = event->channel, key = event->key;
-    if (channel >= ENGINE_CHANNELS || !isfinite(event->a) || !isfinite(event->b)
-        || (event->kind <= ENGINE_NOTE_OFF && key >= ENGINE_KEYS)) {
+    float a = event->a, b = event->b;
+    if (channel >= ENGINE_CHANNELS || key >= ENGINE_KEYS || !isfinite(a) || !isfinite(b)) {
         e->ignored++;
         return;
     }
-    voice_wheels wheels = e->wheels[channel];
+    e->world.turns += event->kind != ENGINE_NOTE_ON && event->kind != ENGINE_NOTE_OFF && event->kind != ENGINE_BLEND;
+    voice_channel *wheels = &e->world.channels[channel];
+    bool down = a >= 0.5f;
     switch (event->kind) {
-    case ENGINE_NOTE_ON:
-        if (event->a > 0.0f)
-            note_on(e, channel, key, fminf(event->a, 1.0f));
-        else
-            note_off(e, channel, key);
+    case ENGINE_NOTE_ON: note(e, channel, key, a); break;
+    case ENGINE_NOTE_OFF: note(e, channel, key, 0.0f); break;
+    case ENGINE_BLEND:
+        e->world.blend = (bank_point){clamp(a, 0.0f, 1.0f), clamp(b, 0.0f, 1.0f)};
+        gesture_move(&e->gesture, e->clock, e->world.blend);
         break;
-    case ENGINE_NOTE_OFF: note_off(e, channel, key); break;
-    case ENGINE_BLEND: e->blend = (bank_point){clamp(event->a, 0.0f, 1.0f), clamp(event->b, 0.0f, 1.0f)}; break;
-    case ENGINE_SUSTAIN: pedal(e, channel, event->a >= 0.5f); break;
-    case ENGINE_BEND:
-        wheels.bend_semitones = clamp(event->a, -MAX_BEND_SEMITONES, MAX_BEND_SEMITONES);
-        turn_wheels(e, channel, wheels);
+    case ENGINE_GESTURE:
+        gesture_turn(&e->gesture, (gesture_state)clamp(a, GESTURE_OFF, GESTURE_PLAYS), e->clock, e->world.blend);
         break;
-    case ENGINE_MOD_WHEEL:
-        wheels.mod = clamp(event->a, 0.0f, 1.0f);
-        turn_wheels(e, channel, wheels);
+    case ENGINE_SUSTAIN:
+        wheels->sustain = down;
+        player_sustain(&e->player, &e->world, channel);
         break;
-    case ENGINE_PARAMETER: set_parameter(e, key, event->a); break;
-    case ENGINE_ALL_NOTES_OFF: all_notes_off(e, channel); break;
-    case ENGINE_ALL_SOUND_OFF: cut_all(e); break;
+    case ENGINE_SOSTENUTO: player_sostenuto(&e->player, &e->world, channel, down); break;
+    case ENGINE_SOFT: wheels->soft = down; break;
+    case ENGINE_BEND: wheels->bend_semitones = clamp(a, -MAX_BEND_SEMITONES, MAX_BEND_SEMITONES); break;
+    case ENGINE_MOD_WHEEL: wheels->mod = clamp(a, 0.0f, 1.0f); break;
+    case ENGINE_PRESSURE: wheels->pressure = clamp(a, 0.0f, 1.0f); break;
+    case ENGINE_KEY_PRESSURE: player_key_pressure(&e->player, channel, key, clamp(a, 0.0f, 1.0f)); break;
+    case ENGINE_TIMBRE: wheels->timbre = clamp(a, 0.0f, 1.0f); break;
+    case ENGINE_EXPRESSION: wheels->expression = clamp(a, 0.0f, 1.0f); break;
+    case ENGINE_TUNE_KEY: e->world.tuning[key] = clamp(a, -MAX_TUNING_SEMITONES, MAX_TUNING_SEMITONES); break;
+    case ENGINE_PARAMETER: set_parameter(e, key, a); break;
+    case ENGINE_ALL_NOTES_OFF: player_all_notes_off(&e->player, &e->world, channel); break;
+    case ENGINE_ALL_SOUND_OFF: player_cut(&e->player, &e->world, channel); break;
     default: e->ignored++;
     }
 }
 
-/* Up to VOICE_MAX_FRAMES in which nothing happens. */
-static void render_stretch(engine *e, float *out, int frames) {
-    float mix[VOICE_MAX_FRAMES], one[VOICE_MAX_FRAMES];
+/* Frames until all voices are steered again. */
+static int until_steering(const engine *e) {
+    return VOICE_STEER_FRAMES - (int)(e->clock % VOICE_STEER_FRAMES);
+}
+
+static void steer(engine *e) {
+    gesture_at(&e->gesture, e->clock, &e->world.blend);
+    lfo_next(&e->world.lfo, &e->world.swing);
+    player_steer(&e->player, &e->world);
+    if (e->turned)
+        set_effects(e);
+}
+
+static void turn_volume(engine *e, float *stereo, int frames) {
+    float volume[VOICE_MAX_FRAMES];
+    ramp_render(&e->volume, volume, frames);
     for (int i = 0; i < frames; i++) {
-        mix[i] = e->fading[e->fading_at];
-        e->fading[e->fading_at] = 0.0f;
-        e->fading_at = e->fading_at + 1 == e->fade_frames ? 0 : e->fading_at + 1;
+        stereo[2 * i] *= volume[i];
+        stereo[2 * i + 1] *= volume[i];
     }
-    for (int place = 0; place < e->voice_count;) {
-        voice_render(e->by_age[place], e->blend, one, frames);
-        for (int i = 0; i < frames; i++)
-            mix[i] += one[i];
-        if (voice_done(e->by_age[place]))
-            free_slot(e, place);
-        else
-            place++;
-    }
-    for (int i = 0; i < frames; i++) {
-        float way = e->volume - e->volume_now;
-        e->volume_now = fabsf(way) < VOLUME_ARRIVED ? e->volume : e->volume_now + e->volume_follow * way;
-        out[2 * i] = out[2 * i + 1] = mix[i] * e->volume_now;
-    }
-    limiter_render(&e->limiter, out, frames);
+}
+
+/* Frames in which nothing happens, and no more than until the next steering. */
+static void render_stretch(engine *e, float *stereo, int frames) {
+    if (e->clock % VOICE_STEER_FRAMES == 0)
+        steer(e);
+    player_render(&e->player, &e->world, stereo, frames);
+    chorus_render(&e->chorus, stereo, frames);
+    delay_render(&e->delay, stereo, frames);
+    reverb_render(&e->reverb, stereo, frames);
+    turn_volume(e, stereo, frames);
+    limiter_render(&e->limiter, stereo, frames);
+    e->clock += (uint64_t)frames;
 }
 
 /* Applies what is due at frame `now` of the block; returns how many of the next `frames` nothing happens in. */
@@ -269,18 +319,26 @@ static int apply_due(engine *e, uint32_t now, int frames) {
 }
 
 void engine_render(engine *e, float *out, int frames) {
+    change_bank(e);
+    swap_cells(e);
+    player_limit(&e->player, &e->world, atomic_load_explicit(&e->limit, memory_order_relaxed));
     queue_receive(&e->queue);
     for (int done = 0; done < frames;) {
-        int run = frames - done < VOICE_MAX_FRAMES ? frames - done : VOICE_MAX_FRAMES;
+        int run = frames - done < until_steering(e) ? frames - done : until_steering(e);
         run = apply_due(e, (uint32_t)done, run);
         render_stretch(e, out + 2 * done, run);
         done += run;
     }
     apply_due(e, (uint32_t)frames, 0); /* so that a block of no frames makes room in a full queue */
+    player_settle(&e->player, &e->world);
     queue_advance(&e->queue, (uint32_t)frames);
+    e->meters.voices = e->player.voice_count;
+    e->meters.limit = e->player.limit;
+    e->meters.stolen = e->player.stolen;
+    e->meters.ignored = e->ignored;
 }
 
 engine_meters engine_read_meters(const engine *e) {
-    return (engine_meters){.voices = e->voice_count, .stolen = e->stolen, .ignored = e->ignored,
-                           .dropped = atomic_load_explicit(&e->queue.dropped, memory_order_relaxed)};
+    return (engine_meters){.voices = e->meters.voices, .limit = e->meters.limit, .stolen = e->meters.stolen,
+                           .ignored = e->meters.ignored, .dropped = e->queue.dropped};
 }

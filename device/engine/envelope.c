@@ -14,18 +14,21 @@
  * n(level) = log(distance now / distance at the end) / -log(coefficient) frames remain of it. */
 static void begin(envelope *e, envelope_stage stage, double end, double span, double beyond, double ms) {
     double frames = fmin(fmax(ms, SHORTEST_MS), LONGEST_MS) * 0.001 * e->rate_hz;
-    double rate = log((1.0 + beyond) / beyond) / frames;
+    double rate = log((1.0 + beyond) / beyond) / frames, level = e->asymptote + e->distance;
     e->stage = stage;
     e->asymptote = end + beyond * span;
-    e->distance = e->level - e->asymptote;
+    e->distance = level - e->asymptote;
     e->coefficient = exp(-rate);
     double ratio = e->distance / (-beyond * span);
     e->frames_left = ratio > 1.0 ? (int64_t)ceil(log(ratio) / rate - 1e-9) : 0;
 }
 
-static void hold(envelope *e, envelope_stage stage, float level) {
+static void hold(envelope *e, envelope_stage stage, double level) {
     e->stage = stage;
-    e->level = level;
+    e->asymptote = level;
+    e->distance = 0.0;
+    e->coefficient = 1.0;
+    e->frames_left = ENVELOPE_HOLDS;
 }
 
 /* What follows a piece that has come to its end. */
@@ -33,47 +36,46 @@ static void next(envelope *e) {
     double sustain = e->times.sustain;
     switch (e->stage) {
     case ENVELOPE_ATTACK:
-        e->level = 1.0f;
+        hold(e, ENVELOPE_SUSTAIN, 1.0);
         if (sustain < 1.0)
             begin(e, ENVELOPE_DECAY, sustain, sustain - 1.0, FALL_BEYOND, e->times.decay_ms);
-        else
-            hold(e, ENVELOPE_SUSTAIN, 1.0f);
         break;
     case ENVELOPE_DECAY:
-        hold(e, sustain > 0.0 ? ENVELOPE_SUSTAIN : ENVELOPE_DONE, (float)sustain);
+        hold(e, sustain > 0.0 ? ENVELOPE_SUSTAIN : ENVELOPE_DONE, sustain);
         break;
     default:
-        hold(e, ENVELOPE_DONE, 0.0f);
+        hold(e, ENVELOPE_DONE, 0.0);
     }
+}
+
+static void skip_ended(envelope *e) {
+    while (e->frames_left == 0)
+        next(e);
 }
 
 void envelope_trigger(envelope *e, const envelope_times *times, float rate_hz) {
     *e = (envelope){.times = *times, .rate_hz = rate_hz};
     begin(e, ENVELOPE_ATTACK, 1.0, 1.0, ATTACK_BEYOND, times->attack_ms);
+    skip_ended(e);
 }
 
 void envelope_release(envelope *e, float release_ms) {
-    if (e->stage < ENVELOPE_RELEASE)
-        begin(e, ENVELOPE_RELEASE, 0.0, -1.0, FALL_BEYOND, release_ms);
+    if (e->stage >= ENVELOPE_RELEASE)
+        return;
+    begin(e, ENVELOPE_RELEASE, 0.0, -1.0, FALL_BEYOND, release_ms);
+    skip_ended(e);
 }
 
-void envelope_render(envelope *e, float *out, int frames) {
-    for (int i = 0; i < frames;) {
-        if (e->stage == ENVELOPE_SUSTAIN || e->stage == ENVELOPE_DONE) {
-            for (; i < frames; i++)
-                out[i] = e->level;
-            return;
-        }
-        if (e->frames_left == 0) {
-            next(e);
-            continue;
-        }
-        int run = e->frames_left < frames - i ? (int)e->frames_left : frames - i;
+void envelope_advance(envelope *e, int frames) {
+    while (frames > 0 && e->frames_left != ENVELOPE_HOLDS) {
+        int run = e->frames_left < frames ? (int)e->frames_left : frames;
+        e->distance *= run == 1 ? e->coefficient : pow(e->coefficient, run);
         e->frames_left -= run;
-        for (int end = i + run; i < end; i++) {
-            out[i] = (float)(e->asymptote + e->distance);
-            e->distance *= e->coefficient;
-        }
-        e->level = (float)(e->asymptote + e->distance);
+        frames -= run;
+        skip_ended(e);
     }
+}
+
+float envelope_level(const envelope *e) {
+    return (float)(e->asymptote + e->distance);
 }

@@ -5,8 +5,8 @@
 #include "bank.h"
 
 typedef struct {
-    bank_point blend, slow; /* slow runs after the knobs, blend after slow */
-    float follow;           /* share of the way that each goes in a bank sample */
+    bank_point blend, slow, slower; /* slower runs after the knobs, slow after that, blend after slow */
+    float follow;                   /* share of the way that each goes in a bank sample */
 } knobs;
 
 /* ratio: of the transposition; the knobs take the same time for every key. */

@@ -13,23 +13,23 @@ bool queue_send(queue *q, const engine_event *event) {
     return true;
 }
 
-/* Into its place by frame, behind those of the same frame. Events mostly come in order: then nothing moves. */
-static void insert(queue *q, const engine_event *event) {
-    if (q->end == QUEUE_WAITING) {
-        atomic_fetch_add_explicit(&q->dropped, 1, memory_order_relaxed);
-        return;
-    }
+/* Events mostly come in order: then nothing moves. */
+bool queue_put(queue *q, const engine_event *event) {
+    if (q->end == QUEUE_WAITING)
+        return false;
     int at = q->end++;
     for (; at > q->first && q->waiting[at - 1].frame > event->frame; at--)
         q->waiting[at] = q->waiting[at - 1];
     q->waiting[at] = *event;
+    return true;
 }
 
 void queue_receive(queue *q) {
     unsigned sent = atomic_load_explicit(&q->sent, memory_order_acquire);
     unsigned taken = atomic_load_explicit(&q->taken, memory_order_relaxed);
     for (; taken != sent; taken++)
-        insert(q, &q->ring[taken % QUEUE_RING]);
+        if (!queue_put(q, &q->ring[taken % QUEUE_RING]))
+            atomic_fetch_add_explicit(&q->dropped, 1, memory_order_relaxed);
     atomic_store_explicit(&q->taken, taken, memory_order_release);
 }
 

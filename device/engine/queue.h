@@ -24,6 +24,9 @@ typedef struct {
 /* Sender. False, and counted, where the ring is full. */
 bool queue_send(queue *q, const engine_event *event);
 
+/* Audio thread: into its place by frame, behind those of the same frame. False where there is no room. */
+bool queue_put(queue *q, const engine_event *event);
+
 /* Audio thread: takes what was sent, at the start of a block. */
 void queue_receive(queue *q);
 

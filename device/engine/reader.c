@@ -9,9 +9,24 @@
 #define SILENT_DB 90.0         /* a voice that has decayed so far is over */
 #define OCTAVES_A_DB 0.16609640474 /* log2(10) / 20: gain = 2^(dB * this) */
 #define MAX_RELEASE_GAIN 4.0f
+#define SWAP_SAMPLES BANK_BLOCK /* from what a cell was to what it is: 4 ms */
 
-void reader_start(reader *r, const bank_table *table, bank_layers layers) {
-    *r = (reader){.table = table, .layers = layers, .decay_gain = 1.0f};
+static int place_in_body(const bank_table *table, int at) {
+    if (at < table->body_samples)
+        return at;
+    return table->loop_samples > 0 ? table->loop_start + (at - table->loop_start) % table->loop_samples
+                                   : table->body_samples;
+}
+
+void reader_start(reader *r, const bank_table *table, bank_layers layers, int start) {
+    *r = (reader){.table = table, .layers = layers, .body_at = place_in_body(table, start), .decay_gain = 1.0f};
+}
+
+void reader_follow(reader *r, const bank_table *table) {
+    r->table = table;
+    r->body_at = place_in_body(table, r->body_at);
+    r->released = false;
+    r->crossed = r->silence = 0;
 }
 
 /* Where in the release part the fundamental stands as it does at body_at: the last such place from which a crossfade
@@ -71,7 +86,7 @@ void reader_release(reader *r, bank_point point) {
 /* The samples from `at` on of a part that ends at `end`: faded there, then zeros. */
 static void read_part(const reader *r, int at, int end, const bank_path *path, float *out, int samples) {
     int left = end - at, sounding = smaller(left, samples);
-    bank_read(r->table, r->layers, at, path, 0, out, sounding);
+    bank_read(r->table, r->layers, &r->past, at, path, 0, out, sounding);
     for (int n = sounding > 0 ? sounding : 0; n < samples; n++)
         out[n] = 0.0f;
     for (int n = left > END_FADE_SAMPLES ? left - END_FADE_SAMPLES : 0; n < sounding; n++) {
@@ -83,7 +98,7 @@ static void read_part(const reader *r, int at, int end, const bank_path *path, f
 static void read_loop(reader *r, const bank_path *path, float *block) {
     for (int n = 0; n < BANK_BLOCK;) {
         int run = smaller(r->table->body_samples - r->body_at, BANK_BLOCK - n);
-        bank_read(r->table, r->layers, r->body_at, path, n, block + n, run);
+        bank_read(r->table, r->layers, &r->past, r->body_at, path, n, block + n, run);
         r->body_at += run;
         if (r->body_at == r->table->body_samples)
             r->body_at = r->table->loop_start;
@@ -146,7 +161,7 @@ static float decay(reader *r, float decay_db_per_s) {
     return r->decayed_db > SILENT_DB ? 0.0f : exp2f((float)(-OCTAVES_A_DB * r->decayed_db));
 }
 
-void reader_read(reader *r, const bank_path *path, float decay_db_per_s, float *block) {
+static void read_block(reader *r, const bank_path *path, float decay_db_per_s, float *block) {
     float start = r->decay_gain;
     if (start == 0.0f) {
         memset(block, 0, BANK_BLOCK * sizeof *block);
@@ -164,6 +179,37 @@ void reader_read(reader *r, const bank_path *path, float decay_db_per_s, float *
     if (r->decay_gain < 1.0f)
         for (int n = 0; n < BANK_BLOCK; n++)
             block[n] *= start + fall * (float)n;
+}
+
+void reader_swap(reader *r, const bank_cell *cell) {
+    if (r->past.count == BANK_PAST)
+        return;
+    r->past.cells[r->past.count] = cell;
+    r->past.sounds[r->past.count++] = cell->sound;
+    r->past_samples = 0;
+}
+
+bool reader_crosses(const reader *r) {
+    return r->past.count > 0;
+}
+
+void reader_read(reader *r, const bank_path *path, float decay_db_per_s, float *block) {
+    if (!reader_crosses(r)) {
+        read_block(r, path, decay_db_per_s, block);
+        return;
+    }
+    float was[BANK_BLOCK];
+    reader before = *r;
+    read_block(&before, path, decay_db_per_s, was);
+    r->past.count = 0;
+    read_block(r, path, decay_db_per_s, block);
+    for (int n = 0; n < BANK_BLOCK; n++) {
+        float rest = 1.0f - (float)(r->past_samples + n) / SWAP_SAMPLES;
+        block[n] += rest * rest * (3.0f - 2.0f * rest) * (was[n] - block[n]);
+    }
+    r->past_samples += BANK_BLOCK;
+    if (r->past_samples < SWAP_SAMPLES)
+        r->past = before.past;
 }
 
 bool reader_done(const reader *r, int samples) {

@@ -20,13 +20,25 @@ typedef struct {
     double release_part;
     shift shift;
 
+    bank_past past;     /* of cells that were swapped under it */
+    int past_samples;   /* of the way from there that are done */
+
     int silence;        /* samples of nothing that were read in the end */
 } reader;
 
-void reader_start(reader *r, const bank_table *table, bank_layers layers);
+/* From sample `start` of the body on, or from its loop where it is shorter. */
+void reader_start(reader *r, const bank_table *table, bank_layers layers, int start);
+
+/* Goes on in another table, as far into the note as now. */
+void reader_follow(reader *r, const bank_table *table);
 
 /* The note is let go, with the knobs at a point. Without a release part it goes on as before. */
 void reader_release(reader *r, bank_point point);
+
+/* A cell that it reads is to be swapped: it goes on with what the cell is now, and goes over to what it becomes within
+ * 4 ms. Until then the old sound must last. Not while it is under way from a swap before. */
+void reader_swap(reader *r, const bank_cell *cell);
+bool reader_crosses(const reader *r);
 
 /* The next BANK_BLOCK samples; nothing but zeros behind the end. */
 void reader_read(reader *r, const bank_path *path, float decay_db_per_s, float *block);

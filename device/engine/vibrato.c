@@ -17,6 +17,10 @@ static float set_in(float seconds, float delay_s) {
     return seconds <= 0.5f * delay_s ? 0.0f : 0.5f - 0.5f * cosf(PI * (seconds / delay_s - 0.5f));
 }
 
+void vibrato_pass(vibrato *v, int periods) {
+    v->seconds += (double)v->period_s * periods;
+}
+
 float vibrato_next(vibrato *v, const bank_motion *motion, float wheel) {
     v->seconds += v->period_s;
     v->cycles += motion->rate_hz * v->period_s;

@@ -12,6 +12,9 @@ typedef struct {
 
 void vibrato_start(vibrato *v, float period_s, float wheel);
 
+/* So many periods go by without depth. */
+void vibrato_pass(vibrato *v, int periods);
+
 /* Cents off the pitch, a period later. wheel: 0 is the recording's own depth, 1 three times that. */
 float vibrato_next(vibrato *v, const bank_motion *motion, float wheel);
 

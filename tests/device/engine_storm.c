@@ -1,6 +1,7 @@
 /* Random events, most of them malformed, in random blocks, on banks of the smallest size: for the sanitizers.
  * Ends with 0 where every sample is finite and within 1 and no more voices sound than may. */
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -44,9 +45,50 @@ static void free_table(engine_table *table) {
     free((void *)table->motion);
 }
 
+static engine_bank *banks[3]; /* that were handed over and did not come back; the newest first */
+
+static void destroy(engine_bank *bank) {
+    for (int i = 0; i < 3; i++)
+        if (bank && banks[i] == bank) {
+            engine_bank_destroy(bank);
+            banks[i] = NULL;
+            return;
+        }
+}
+
 static bool set_bank(engine *e, engine_table tables[2], int layers, int grid) {
     static const int velocities[] = {0, 1, 64, 127};
-    return engine_set_bank(e, velocities, layers, tables, 2, grid);
+    engine_bank *bank = engine_bank_create(velocities, layers, tables, 2, grid);
+    if (!bank)
+        return false;
+    destroy(engine_unload(e));
+    destroy(engine_load(e, bank));
+    for (int i = 2; i > 0; i--)
+        if (!banks[i]) {
+            banks[i] = banks[i - 1];
+            banks[i - 1] = NULL;
+        }
+    banks[0] = bank;
+    return true;
+}
+
+/* A cell's sound in place of another's, most of them such as there are. */
+static void swap(engine *e, const engine_table tables[2], int layers, int grid) {
+    const engine_table *table = &tables[chance(2)];
+    int cells = layers * grid * grid, columns = table->samples / ENGINE_COLUMN_SAMPLES, from = (int)chance((uint32_t)cells);
+    engine_cell cell = {.bank = engine_bank_number(banks[0]) - (chance(5) == 0), .pitch = table->pitch + (chance(9) == 0),
+                        .layer = (int)chance((uint32_t)layers) - (chance(20) == 0),
+                        .row = (int)chance((uint32_t)grid + (chance(20) == 0)),
+                        .column = (int)chance((uint32_t)grid) - (chance(20) == 0),
+                        .sound = table->cells + (ptrdiff_t)from * table->samples,
+                        .levels = table->levels + (ptrdiff_t)from * columns};
+    engine_swap_cell(e, &cell);
+    while (chance(2) && engine_swapped_cell(e, &cell))
+        ;
+}
+
+static void limit(engine *e, int polyphony) {
+    engine_limit_voices(e, chance(2) ? polyphony : (int)chance(300) - 10);
 }
 
 static int run(int rate_hz, int polyphony, int layers, int grid, int columns) {
@@ -59,19 +101,25 @@ static int run(int rate_hz, int polyphony, int layers, int grid, int columns) {
         int frames = (int)chance(512);
         for (uint32_t n = chance(20); n > 0; n--) {
             engine_event event = {.frame = chance(50) ? chance(600) : UINT32_MAX - chance(3),
-                                  .kind = (uint8_t)(chance(3) ? chance(2) : chance(chance(2) ? 9 : 256)),
+                                  .kind = (uint8_t)(chance(3) ? chance(2) : chance(chance(2) ? ENGINE_EVENT_KINDS : 256)),
                                   .channel = (uint8_t)(chance(10) ? chance(16) : chance(256)),
                                   .key = (uint8_t)(chance(10) ? chance(128) : chance(256)), .a = number(), .b = number()};
             engine_send(e, &event);
         }
         if (chance(40) == 0)
             failed |= !set_bank(e, tables, layers, grid);
+        if (chance(20) == 0)
+            limit(e, polyphony);
+        for (uint32_t n = chance(4); n > 0; n--)
+            swap(e, tables, layers, grid);
         engine_render(e, out, frames);
         failed |= engine_read_meters(e).voices > polyphony;
         for (int i = 0; i < 2 * frames; i++)
             failed |= !(fabsf(out[i]) <= 1.0f);
     }
     engine_destroy(e);
+    for (int i = 0; i < 3; i++)
+        destroy(banks[i]);
     free_table(&tables[0]);
     free_table(&tables[1]);
     return failed;

@@ -73,6 +73,13 @@ def blend(frame: int, x: float, y: float) -> Sent:
 
 def play(engine: Engine, events: Iterable[Sent], frames: int, block: int = 1_000) -> np.ndarray:
     """Left channel, float32 [frames], rendered in blocks; checks that right is the same."""
+    out = play_stereo(engine, events, frames, block)
+    assert np.array_equal(out[:, 0], out[:, 1])
+    return out[:, 0]
+
+
+def play_stereo(engine: Engine, events: Iterable[Sent], frames: int, block: int = 1_000) -> np.ndarray:
+    """float32 [frames, 2], rendered in blocks."""
     waiting = sorted(events, key=lambda event: event[0])
     out = np.full((frames, 2), np.nan, np.float32)
     for start in range(0, frames, block):
@@ -81,19 +88,24 @@ def play(engine: Engine, events: Iterable[Sent], frames: int, block: int = 1_000
             frame, *rest = waiting.pop(0)
             assert engine.send(frame - start, *rest)
         engine.render(out[start:end])
-    assert np.array_equal(out[:, 0], out[:, 1])
-    return out[:, 0]
+    return out
+
+
+KINDS = (_engine.NOTE_ON, _engine.NOTE_OFF, _engine.BLEND, _engine.SUSTAIN, _engine.BEND, _engine.PARAMETER,
+         _engine.MOD_WHEEL, _engine.PRESSURE, _engine.KEY_PRESSURE, _engine.TIMBRE, _engine.EXPRESSION,
+         _engine.SOSTENUTO, _engine.SOFT, _engine.TUNE_KEY, _engine.GESTURE, _engine.ALL_NOTES_OFF,
+         _engine.ALL_SOUND_OFF, 200)
 
 
 def random_events(rng: np.random.Generator, count: int, frames: int) -> list[Sent]:
-    """All kinds, parameters and channels, as they might come from a bad day on stage."""
+    """All kinds, parameters and channels, as they might come from a bad day on stage; half of them notes."""
     events = []
     for _ in range(count):
-        kind = int(rng.choice([0, 0, 0, 0, 1, 1, 2, 2, 3, 4, 5, 6, 8, 7, 200], p=[*[0.07] * 13, 0.05, 0.04]))
+        kind = int(rng.choice([*KINDS[:2] * 8, *KINDS]))
         value = float(rng.choice([0.0, 1.0, rng.random(), rng.normal() * 10, rng.random() * 1_000, 1e30, -1e30]))
         a = float(rng.random()) if kind in (_engine.NOTE_ON, _engine.BLEND) else value
-        events.append((int(rng.integers(frames)), kind, int(rng.integers(3)), int(rng.integers(128)), a,
-                       float(rng.random())))
+        key = int(rng.integers(len(_engine.PARAMETERS) if kind == _engine.PARAMETER and rng.random() < 0.9 else 128))
+        events.append((int(rng.integers(frames)), kind, int(rng.integers(3)), key, a, float(rng.random())))
     return sorted(events, key=lambda event: event[0])
 
 

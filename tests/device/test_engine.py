@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from playing import (
     BANK_HZ,
@@ -24,6 +24,7 @@ from playing import (
     off,
     on,
     play,
+    play_stereo,
     random_events,
     sine,
     spectrum_db,
@@ -118,7 +119,7 @@ def test_a_sounding_note_follows_the_knobs_smoothly_across_cell_borders():
     audio = play(engine_with({60: constant(cells)}), [blend(0, 0, 0.3), on(0), blend(4_800, 1, 0.8)], 9_600)
     moved = audio[4_700:]
     assert moved[0] == pytest.approx(0, abs=1e-6)
-    assert moved[-1] == pytest.approx(0.9 * VOICE_GAIN, abs=1e-5)
+    assert moved[-1] == pytest.approx(0.9 * VOICE_GAIN, abs=4e-5)
     assert np.abs(np.diff(moved)).max() < 0.9 * VOICE_GAIN * 0.006  # a step alone would be 1
     assert np.abs(np.diff(moved, 3)).max() < 0.9 * VOICE_GAIN * 2e-4  # a corner at a border would stand out
     reached = np.argmax(moved > 0.9 * 0.9 * VOICE_GAIN) - 100
@@ -260,10 +261,10 @@ def test_a_hundred_notes_at_once_are_the_limit_and_the_newest_sound():
     tables = {key: sine(100 + 37 * key, 64_000) for key in range(20, 120)}
     engine = engine_with(tables, polyphony=32, parameters={**QUICK, _engine.RELEASE_MS: 60_000.0})
     audio = play(engine, [on(0, key, 0.2) for key in range(20, 120)], 40_000)[1_000:]
-    assert engine.meters() == {"voices": 32, "stolen": 68, "ignored": 0, "dropped": 0}
+    assert engine.meters() == {"voices": 32, "limit": 32, "stolen": 68, "ignored": 0, "dropped": 0}
     for key in range(20, 120):
         heard = level_of(audio, 100 + 37 * key) > -60
-        assert heard == (key >= 88)
+        assert heard == (key == 20 or key >= 89)  # the lowest stays
 
 
 def test_long_releases_do_not_pass_the_limit():
@@ -353,15 +354,16 @@ def test_the_same_samples_come_however_time_is_cut_into_blocks(block):
     rng = np.random.default_rng(5)
     tables = {pitch: rng.integers(-9_000, 9_000, (3, 3, 4_096)).astype(np.int16) for pitch in (40, 60, 64)}
     events = random_events(rng, 150, 24_000)
-    whole = play(engine_with(tables, polyphony=6), events, 24_000, block=24_000)
+    whole = play_stereo(engine_with(tables, polyphony=6), events, 24_000, block=24_000)
     assert np.abs(whole).max() > 0.05
-    assert np.array_equal(play(engine_with(tables, polyphony=6), events, 24_000, block), whole)
+    assert np.array_equal(play_stereo(engine_with(tables, polyphony=6), events, 24_000, block), whole)
 
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), polyphony=st.sampled_from([1, 2, 5, 32]),
        rate_hz=st.sampled_from([16_000, 44_100, 48_000, 192_000]),
        pitches=st.sets(st.integers(0, 127), min_size=1, max_size=4))
+@example(seed=105_745, polyphony=1, rate_hz=16_000, pitches={0})  # a key followed in the midst of a glide
 def test_any_events_give_finite_sound_within_1_and_silence_at_the_end(seed, polyphony, rate_hz, pitches):
     rng = np.random.default_rng(seed)
     grid, samples = int(rng.integers(2, 6)), int(rng.choice([256, 512, 2_048]))
@@ -370,13 +372,16 @@ def test_any_events_give_finite_sound_within_1_and_silence_at_the_end(seed, poly
     heard = []
     for _ in range(10):
         frames = int(rng.integers(0, 3_000))
-        heard.append(play(engine, random_events(rng, int(rng.integers(40)), frames + 1), frames, frames + 1))
+        heard.append(play_stereo(engine, random_events(rng, int(rng.integers(40)), frames + 1), frames, frames + 1))
         assert 0 <= engine.meters()["voices"] <= polyphony
     audio = np.concatenate(heard)
     assert np.isfinite(audio).all()
     assert np.abs(audio).max(initial=0) <= 1
-    end = play(engine, [(0, _engine.ALL_SOUND_OFF, 0, 0, 0.0, 0.0)], rate_hz // 50)
-    assert np.all(end[rate_hz // 250:] == 0)
+    mixes = (_engine.CHORUS_MIX, _engine.DELAY_MIX, _engine.REVERB_MIX)
+    dry = [(0, _engine.PARAMETER, 0, mix, 0.0, 0.0) for mix in mixes]
+    off_everywhere = [(0, _engine.ALL_SOUND_OFF, channel, 0, 0.0, 0.0) for channel in range(16)]
+    end = play_stereo(engine, dry + off_everywhere, rate_hz // 2)
+    assert np.all(end[rate_hz // 4:] == 0)
 
 
 def test_every_voice_falls_silent_by_itself():
@@ -389,7 +394,7 @@ def test_every_voice_falls_silent_by_itself():
 def test_unknown_events_are_ignored_and_counted():
     engine = engine_with({60: sine(300)})
     play(engine, [(0, 99, 0, 0, 0.0, 0.0), (0, _engine.PARAMETER, 0, 77, 0.0, 0.0), on(0)], 1_000)
-    assert engine.meters() == {"voices": 1, "stolen": 0, "ignored": 2, "dropped": 0}
+    assert engine.meters() == {"voices": 1, "limit": 32, "stolen": 0, "ignored": 2, "dropped": 0}
 
 
 def test_a_full_queue_says_so_and_a_block_of_no_frames_empties_it():
@@ -531,17 +536,19 @@ def test_only_a_writable_float32_array_of_pairs_is_filled():
         Engine().render(frozen)
 
 
-def test_events_may_be_sent_while_another_thread_renders_and_nothing_else():
+def test_events_and_banks_may_be_sent_while_another_thread_renders_and_no_other_may_render():
     engine = engine_with({60: sine(300, 640_000)})
     play(engine, [on(0, 48 + i) for i in range(32)], 100)
-    out = np.empty((900_000, 2), np.float32)
+    out = np.empty((5_000_000, 2), np.float32)
     thread = threading.Thread(target=engine.render, args=(out,))
     thread.start()
     refused, sent = 0, 0
     while thread.is_alive():
         sent += engine.send(0, _engine.BLEND, a=0.5)
+        assert engine.meters()["voices"] <= 32
+        engine.set_bank([100], [as_table(60, sine(300, 2_560)[None])])
         try:
-            engine.meters()
+            engine.render(np.empty((1, 2), np.float32))
         except RuntimeError:
             refused += 1
     thread.join()
@@ -552,9 +559,11 @@ def test_events_may_be_sent_while_another_thread_renders_and_nothing_else():
 
 # --- the C sources themselves
 
-SOURCES = sorted(path for path in ENGINE.glob("*.c") if path.name != "binding.c")
+# For Python, and threads of their own: see test_card.py.
+BESIDE = {"binding.c", "alsa_binding.c", "midi_binding.c", "card.c", "keyboard.c"}
+SOURCES = sorted(path for path in ENGINE.glob("*.c") if path.name not in BESIDE)
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
-STRICT = ["-std=c11", "-O2", "-fPIC", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
+STRICT = ["-std=c11", "-O2", "-fPIC", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wno-psabi", "-Werror"]
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
@@ -563,14 +572,14 @@ def test_the_sources_compile_without_a_warning_and_call_nothing_that_may_wait(co
     listed = subprocess.run(["nm", "-u", *(path.with_suffix(".o").name for path in SOURCES)], cwd=tmp_path, check=True,
                             capture_output=True, text=True).stdout.split()
     called = {name for name in listed if name not in ("U", "w") and not name.endswith(".o:")}
-    ours = {name for name in called if name.split("_")[0] in
-            ("bank", "engine", "envelope", "knobs", "limiter", "queue", "reader", "resampler", "shift", "vibrato",
-             "voice")}
-    mathematics = {"sin", "cos", "cosf", "sinf", "exp", "expf", "exp2", "exp2f", "log", "log2", "sqrt", "sqrtf", "ceil",
-                   "floor", "fmin", "fmax", "fminf", "fmaxf"}
-    memory = {"memcpy", "memmove", "memset", "calloc", "free"}  # the last two in engine_create() and _destroy()
-    platform = {"_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}
-    assert called - ours <= mathematics | memory | platform
+    ours = {name for name in called if name.split("_")[0].split(".")[0] in
+            {path.name.split("_")[0].removesuffix(".c") for path in SOURCES}}
+    mathematics = {"sin", "cos", "cosf", "sinf", "sincos", "sincosf", "exp", "expf", "exp2", "exp2f", "log", "log2",
+                   "sqrt", "sqrtf", "ceil", "floor", "floorf", "fmin", "fmax", "fminf", "fmaxf", "pow", "powf"}
+    memory = {"memcpy", "memmove", "memset"}
+    made_and_freed = {"aligned_alloc", "calloc", "free", "mlock"}  # in ..._create() and ..._destroy(): see below
+    platform = {"_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail", "__cpu_indicator_init", "__cpu_model", "strcmp"}
+    assert called - ours <= mathematics | memory | made_and_freed | platform
 
 
 @pytest.mark.parametrize("compiler", COMPILERS[:1])
@@ -581,3 +590,37 @@ def test_a_storm_of_malformed_events_trips_no_sanitizer(compiler, tmp_path):
                     "-o", program, storm, *map(str, SOURCES), "-lm"], check=True)
     done = subprocess.run([program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def build_threads(compiler: str, program: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    threads = Path(__file__).with_name("engine_threads.c")
+    return subprocess.run([compiler, "-std=c11", "-O2", "-g", "-Wall", "-Wno-psabi", *flags, f"-I{ENGINE}", "-o",
+                           program, threads, *map(str, SOURCES), "-lm", "-pthread"], capture_output=True, text=True,
+                          check=False)
+
+
+@pytest.mark.skipif("clang" not in COMPILERS, reason="needs clang")
+def test_threads_that_send_and_hand_over_race_with_none_that_renders(tmp_path):
+    built = build_threads("clang", tmp_path / "threads", "-fsanitize=thread", "-DBLOCKS=500")
+    assert built.returncode == 0, built.stderr
+    done = subprocess.run([tmp_path / "threads"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_rendering_calls_nothing_that_allocates_locks_or_writes(tmp_path):
+    built = build_threads("gcc", tmp_path / "threads", "-DWATCHED")
+    assert built.returncode == 0, built.stderr
+    done = subprocess.run([tmp_path / "threads"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"engine_render() called {done.stderr}"
+
+
+def test_the_watch_for_forbidden_calls_sees_them(tmp_path):
+    """The same program, in which a power is worked out with memory taken for it."""
+    power = tmp_path / "power.h"
+    power.write_text("#include <math.h>\n#include <stdlib.h>\nstatic inline float powf_(float x, float y) {\n"
+                     "    volatile float *z = malloc(4);\n    *z = powf(x, y);\n    return *z;\n}\n"
+                     "#define powf powf_\n")
+    built = build_threads("gcc", tmp_path / "threads", "-DWATCHED", "-include", str(power))
+    assert built.returncode == 0, built.stderr
+    done = subprocess.run([tmp_path / "threads"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (4, "malloc\n")

@@ -179,7 +179,7 @@ def test_a_voice_that_has_decayed_by_90_db_is_over():
 
 def test_what_has_decayed_is_stolen_before_what_was_softer():
     """Nothing but its decay speaks for stealing the first: it is the loudest, if the oldest, of them."""
-    decaying, others = tone_table(60, (0, 0, 0, 50.0)), [tone_table(72), tone_table(84)]
+    decaying, others = tone_table(60, (0, 0, 0, 60.0)), [tone_table(72), tone_table(84)]
     for first, stolen in ((decaying, 60), (tone_table(60), 72)):
         engine = engine_of([first, *others], polyphony=3)
         audio = play(engine, [on(0, 60), on(10, 72, 0.3), on(20, 84, 0.5), on(50_000, 85, 0.5)], 80_000)[52_000:]
