@@ -23,13 +23,13 @@ from device.preset import (
     PITCHES,
     Corner,
     Preset,
-    Synth,
     between,
     layer_velocities,
     mix_motion,
     nearest,
 )
 from device.recording import as_note, load_recording
+from device.synth_settings import Synth
 
 RECORDINGS = (".wav", ".flac", ".aif", ".aiff", ".ogg", ".mp3")  # suffixes; other files in a folder are passed over
 EMBEDDING = ".npy"

@@ -13,7 +13,8 @@ from pathlib import Path, PurePath
 from device import console, files
 from device.corner import Encoder, Source, embed_corners, make_preset
 from device.errors import TetradError
-from device.preset import CORNERS, Synth, layer_velocities
+from device.preset import CORNERS, layer_velocities
+from device.synth_settings import Synth, read_synth
 
 MAX_BYTES = 1 << 20  # of a list
 MAX_PRESETS = 1_000
@@ -68,14 +69,7 @@ def _entry(value: object) -> Entry:
         corners[files.text(both["name"], 64, f"a corner of {name}")] = files.text(both["instrument"], 64, "instrument")
     if len(corners) < CORNERS:
         raise TetradError(f"two corners of {name} have one name")
-    return Entry(name, file, corners, Synth(**_settings(about["synth"], name)))
-
-
-def _settings(value: object, name: str) -> dict[str, float]:
-    known = [field.name for field in fields(Synth)]
-    if not isinstance(value, dict) or not set(value) <= set(known):
-        raise TetradError(f"`synth` of {name} is not an object of {', '.join(known)}")
-    return value  # Synth looks at the numbers
+    return Entry(name, file, corners, read_synth(about["synth"], f"`synth` of {name}"))
 
 
 def make_library(library: Library, notes: Path, out: Path, encoder: Encoder, decoder: str) -> Sequence[Path]:

@@ -14,7 +14,7 @@ import json
 import math
 import zipfile
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +23,7 @@ import numpy as np
 
 from device import files
 from device.errors import TetradError
+from device.synth_settings import Synth, read_synth
 
 FACTORY_PRESET = Path(__file__).parent / "factory" / "first.tetrad"
 
@@ -48,22 +49,6 @@ MAX_FILE_BYTES = (CORNERS * (MOST_LAYERS * 128 * (FRAMES * DIMENSIONS + 2 * PART
                              + 3 * MAX_HEADER_BYTES) + MAX_JSON_BYTES + 8_192)  # every MIDI pitch
 MAX_SCALE = 1e6  # keeps int8 * scale far inside float32
 AGAIN = "copy it again, or make it anew with `tetrad preset make`"
-
-
-@dataclass(frozen=True)
-class Synth:
-    """The envelope that the box starts with. A decoded note has its own attack and decay: these only shape it."""
-
-    attack_ms: float = 2.0
-    decay_ms: float = 200.0
-    sustain: float = 1.0
-    release_ms: float = 1_000.0  # as long as the release that is decoded
-
-    def __post_init__(self) -> None:
-        files.number(self.attack_ms, 0, 10_000, "attack_ms")
-        files.number(self.decay_ms, 0, 10_000, "decay_ms")
-        files.number(self.sustain, 0, 1, "sustain")
-        files.number(self.release_ms, 0, 20_000, "release_ms")
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +173,7 @@ class Preset:
             "format": FORMAT, "version": VERSION, "name": self.name, "author": self.author, "licence": self.licence,
             "corners": [{"name": corner.name, "scale": corner.scale} for corner in self.corners],
             "pitches": list(self.pitches), "velocities": list(self.velocities),
-            "synth": asdict(self.synth), "decoder": self.decoder,
+            "synth": dict(self.synth), "decoder": self.decoder,
         }
 
     def to_bytes(self) -> bytes:
@@ -288,7 +273,7 @@ def _parse(data: bytes) -> Preset:
             corners.append(Corner(about["name"], about["scale"], *arrays))  # type: ignore[arg-type]
         if len(archive.infolist()) != 1 + CORNERS * len(MEMBERS):
             raise TetradError("it holds more than preset.json and four corners")
-    synth = Synth(**files.entries(manifest["synth"], [f.name for f in fields(Synth)], "`synth`"))  # type: ignore[arg-type]
+    synth = read_synth(manifest["synth"], "`synth`")
     texts = {what: manifest[what] for what in ("name", "author", "licence", "decoder")}
     preset = Preset(corners=tuple(corners), pitches=pitches, velocities=velocities, synth=synth, **texts)  # type: ignore[arg-type]
     if manifest["digest"] != preset.digest:

@@ -1,15 +1,16 @@
-"""`tetrad preset make` and `tetrad preset info`: recordings to a preset, and what is in one."""
+"""`tetrad preset make`, `edit` and `info`: recordings to a preset, its settings, and what is in one."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from device import console
 from device.corner import embed_corners, make_preset, named_source, velocity_list
-from device.preset import CENTS_STEP, CORNERS, MOTION, Corner, Preset, Synth, mix_motion
+from device.preset import CENTS_STEP, CORNERS, MOTION, Corner, Preset, mix_motion
+from device.synth_settings import Synth, add_synth_option
 
 INHARMONIC_CENTS, LOW_PARTIALS = 10.0, 16  # a low partial so far off is heard as off
 
@@ -29,9 +30,7 @@ def make_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
         "loudest that all corners have unless given, one layer where recordings tell none"))
     parser.add_argument("--encoder", type=Path, help="an encoder instead of the shipped one")
     parser.add_argument("--decoder", type=Path, help="the decoder that it is made for, instead of the shipped one")
-    for entry in fields(Synth):
-        parser.add_argument(f"--{entry.name.replace('_', '-')}", type=float, default=entry.default, metavar="X",
-                            help=f"of the envelope ({entry.default})")
+    add_synth_option(parser)
     console.add_json_option(parser)
 
     def run(args: Namespace) -> None:
@@ -41,17 +40,31 @@ def make_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
             twice = sorted({name for name in names if names.count(name) > 1})
             said = f"{twice[0]} is there twice" if twice else f"here {len(names)} times"
             parser.error(f"--corner is given {CORNERS} times, each with a name of its own; {said}")
-        synth = Synth(**{entry.name: getattr(args, entry.name) for entry in fields(Synth)})
         from device.decoder import Decoder
         from device.encoder import Encoder
 
         decoder = Decoder(args.decoder).id
         velocities, notes = embed_corners(sources, Encoder(args.encoder), args.velocities)
         preset = make_preset(notes, name=args.name or args.out.stem, author=args.author, licence=args.licence,
-                             velocities=velocities, synth=synth, decoder=decoder)
+                             velocities=velocities, synth=Synth(**dict(args.synth)), decoder=decoder)
         preset.write(args.out)
         taken = {f"{name} from": sorted(set().union(*layers)) for name, layers in notes.items()}  # pitches
         console.report(args, describe(preset, args.out) | taken)
+    return run
+
+
+def edit_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
+    parser.add_argument("preset", type=Path)
+    parser.add_argument("--out", required=True, type=Path, help="the preset to write; may be the same file")
+    parser.add_argument("--name", help="another name")
+    add_synth_option(parser)
+    console.add_json_option(parser)
+
+    def run(args: Namespace) -> None:
+        preset = Preset.read(args.preset)
+        edited = replace(preset, name=args.name or preset.name, synth=Synth(**{**preset.synth, **dict(args.synth)}))
+        edited.write(args.out)
+        console.report(args, describe(edited, args.out))
     return run
 
 
@@ -74,7 +87,7 @@ def describe(preset: Preset, path: Path) -> dict[str, object]:
             "vibrato_cents": [round(float(depth_cents), 1) for depth_cents in vibrato[:, 1]],
             "inharmonic": [is_inharmonic(corner) for corner in preset.corners],
             "pitches": list(preset.pitches), "layers": preset.layers, "velocities": list(preset.velocities),
-            **asdict(preset.synth), "decoder": preset.decoder, "digest": preset.digest}
+            **preset.synth, "decoder": preset.decoder, "digest": preset.digest}
 
 
 def is_inharmonic(corner: Corner) -> bool:

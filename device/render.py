@@ -11,13 +11,14 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from device import _engine, console
+from device import _engine, console, tuning
 from device.bake import GRID, bake, remaining, warn_of_decoder
 from device.bank import Bank
 from device.errors import TetradError
-from device.preset import Preset, Synth
+from device.preset import Preset
 from device.recording import write_wav
 from device.song import CENTRE, DRUM_CHANNEL, Event, knob_path, read_knobs, song_events
+from device.synth_settings import Synth, add_synth_option
 
 RATE_HZ = 48_000
 POLYPHONY = 32
@@ -37,9 +38,7 @@ def start_engine(bank: Bank, synth: Synth, rate_hz: int = RATE_HZ, polyphony: in
         raise TetradError(f"the engine cannot be made so: {error}") from error
     engine.set_bank(bank.velocities, [
         (pitch, bank.table(pitch), *bank.loop(pitch), bank.levels(pitch), bank.motion(pitch)) for pitch in pitches])
-    for parameter, value in ((_engine.ATTACK_MS, synth.attack_ms), (_engine.DECAY_MS, synth.decay_ms),
-                             (_engine.SUSTAIN_LEVEL, synth.sustain), (_engine.RELEASE_MS, synth.release_ms)):
-        engine.send(0, _engine.PARAMETER, key=parameter, a=value)
+    synth.send(engine)
     engine.send(0, _engine.BLEND, a=CENTRE[0], b=CENTRE[1])
     return engine
 
@@ -86,9 +85,12 @@ def render(events: Iterable[Event], bank: Bank, synth: Synth, rate_hz: int = RAT
 
 
 def needed_pitches(events: Iterable[Event]) -> list[int]:
-    """The pitches that the notes of the events are decoded at, the most used first: each key its own, so that none is
-    a neighbour's sound played faster. Beyond the keys of a piano, the nearest of these."""
-    uses = Counter(min(max(event.key, LOWEST_KEY), HIGHEST_KEY) for event in events if event.kind == _engine.NOTE_ON)
+    """The pitches that the notes of the events are decoded at, the most used first: each key its own, or the nearest to
+    what it is tuned to, so that none is a neighbour's sound played faster. Beyond a piano's, the nearest of these."""
+    events = list(events)
+    tuning = {event.key: event.a for event in events if event.kind == _engine.TUNE_KEY}
+    uses = Counter(min(max(round(event.key + tuning.get(event.key, 0.0)), LOWEST_KEY), HIGHEST_KEY)
+                   for event in events if event.kind == _engine.NOTE_ON)
     return [key for key, _ in sorted(uses.items(), key=lambda item: (-item[1], item[0]))]
 
 
@@ -132,12 +134,24 @@ def _played(song: Path, knobs: Path | None) -> list[Event]:
     return events
 
 
+def tuned(events: Sequence[Event], semitones: np.ndarray) -> list[Event]:
+    """The events in a tuning, as tuning.load() gives it: without the notes of keys that have no pitch in it."""
+    keys = [Event(0.0, _engine.TUNE_KEY, key=key, a=float(off)) for key, off in enumerate(semitones)
+            if np.isfinite(off) and off != 0]
+    heard = [event for event in events if event.kind not in (_engine.NOTE_ON, _engine.NOTE_OFF)
+             or np.isfinite(semitones[event.key])]
+    return keys + heard
+
+
 def render_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
     parser.add_argument("song", type=Path, metavar="SONG.mid", help="a MIDI file; CC 16 and 17 move the knobs")
     parser.add_argument("--preset", type=Path, required=True, metavar="P.tetrad")
     parser.add_argument("--out", type=Path, required=True, metavar="WAV", help="16-bit stereo")
     parser.add_argument("--knobs", type=Path, metavar="CSV",
                         help="the knobs' way, instead of the CCs: time_s,x,y, then a breakpoint a line")
+    add_synth_option(parser)
+    parser.add_argument("--scale", type=Path, metavar="SCL", help="another tuning: a scale of Scala's")
+    parser.add_argument("--keys", type=Path, metavar="KBM", help="its keyboard mapping; degree 0 on middle C without")
     parser.add_argument("--bank", type=Path, metavar="DIR",
                         help="a bank's folder, kept for the next time; what the song needs and it lacks is decoded "
                              "into it, one of another preset is replaced (a passing one)")
@@ -150,10 +164,15 @@ def render_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
     def run(args: Namespace) -> None:
         if not args.out.parent.is_dir():  # before the long work
             raise TetradError(f"{args.out}: there is no folder {args.out.parent}; make it")
+        if args.keys and not args.scale:
+            parser.error("--keys maps the keys to a --scale: give one")
         preset, events = Preset.read(args.preset), _played(args.song, args.knobs)
+        synth = Synth(**{**preset.synth, **dict(args.synth)})
+        if args.scale:
+            events = tuned(events, tuning.load(args.scale, args.keys))
         with TemporaryDirectory(prefix="tetrad-") as passing:
             bank = song_bank(preset, needed_pitches(events), args.bank or Path(passing), args.decoder)
-            console.report(args, _render_to(args.out, events, bank, preset.synth, args.rate_hz, args.polyphony))
+            console.report(args, _render_to(args.out, events, bank, synth, args.rate_hz, args.polyphony))
     return run
 
 

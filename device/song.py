@@ -1,14 +1,13 @@
 """Songs and knob movements as events for the engine: a MIDI file, a CSV of breakpoints.
 
-What counts of a MIDI file: notes, the sustain pedal (CC 64), pitch bend (2 semitones either way), the modulation wheel
-(CC 1), CC 16 and 17 as the knobs x and y, CC 120 (all sound off), 121 (reset controllers), 123 to 127 (all notes off).
+A MIDI file means to the engine what the same bytes mean on the box's cable (engine/midi.h; docs/engine.md lists it).
 Programs, volumes and pans mean nothing to an instrument that has one sound at a time.
 """
 
 import csv
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -20,10 +19,6 @@ from device.errors import TetradError
 
 CENTRE = (0.5, 0.5)  # where the knobs stand before a song or a path moves them
 DRUM_CHANNEL = 9  # channel 10, General MIDI's drums
-BEND_SEMITONES = 2.0  # General MIDI's range of the pitch wheel
-CC_KNOB_X, CC_KNOB_Y = 16, 17  # General Purpose Controllers 1 and 2 of the MIDI standard
-CC_MOD_WHEEL = 1
-CC_SUSTAIN, CC_ALL_SOUND_OFF, CC_RESET, CC_ALL_NOTES_OFF = 64, 120, 121, range(123, 128)
 
 KNOB_STEP_S = 0.005  # between two points of a knob path; the engine rounds the rest
 MAX_SONG_S = 3_600.0  # an hour: 700 MB of WAV
@@ -47,14 +42,15 @@ def song_events(path: Path | str) -> list[Event]:
     path = Path(path)
     content = files.read_whole(path, MAX_MIDI_BYTES)
     events: list[Event] = []
-    knobs = list(CENTRE)
+    midi = _engine.Midi()
     time_s = 0.0
     try:
         song = mido.MidiFile(file=io.BytesIO(content))
         playable = song.type != 2 and song.ticks_per_beat > 0  # below 0 it counts in frames of film
         for message in song if playable else ():
             time_s += message.time
-            events.extend(_events_of(message, time_s, knobs))
+            if not message.is_meta:
+                events.extend(Event(time_s, *event) for event in midi.receive(bytes(message.bytes())))
     except Exception as error:  # mido has no error of its own: EOFError, OSError, ValueError, KeyError, TypeError ...
         raise TetradError(f"{path} is no MIDI file, or cut or damaged: export it again as a .mid file") from error
     if not playable:
@@ -62,36 +58,6 @@ def song_events(path: Path | str) -> list[Event]:
     if not 0 <= time_s <= MAX_SONG_S:
         raise TetradError(f"{path} lasts {time_s:.0f} s, more than {MAX_SONG_S:.0f}: cut it into pieces")
     return events
-
-
-def _events_of(message: mido.Message, time_s: float, knobs: list[float]) -> Iterator[Event]:
-    """What one MIDI message means to the engine. `knobs` holds x and y, and is kept up to date."""
-    if message.type in ("note_on", "note_off"):
-        kind = _engine.NOTE_ON if message.type == "note_on" and message.velocity else _engine.NOTE_OFF
-        yield Event(time_s, kind, message.channel, message.note, message.velocity / 127)
-    elif message.type == "pitchwheel":
-        yield Event(time_s, _engine.BEND, message.channel, a=message.pitch / 8192 * BEND_SEMITONES)
-    elif message.type == "control_change":
-        yield from _controlled(message, time_s, knobs)
-
-
-def _controlled(message: mido.Message, time_s: float, knobs: list[float]) -> Iterator[Event]:
-    control, channel, share = message.control, message.channel, message.value / 127
-    if control in (CC_KNOB_X, CC_KNOB_Y):
-        knobs[control - CC_KNOB_X] = share
-        yield Event(time_s, _engine.BLEND, a=knobs[0], b=knobs[1])
-    elif control == CC_MOD_WHEEL:
-        yield Event(time_s, _engine.MOD_WHEEL, channel, a=share)
-    elif control == CC_SUSTAIN:
-        yield Event(time_s, _engine.SUSTAIN, channel, a=share)
-    elif control == CC_ALL_SOUND_OFF:
-        yield Event(time_s, _engine.ALL_SOUND_OFF)
-    elif control == CC_RESET:
-        yield Event(time_s, _engine.SUSTAIN, channel)
-        yield Event(time_s, _engine.BEND, channel)
-        yield Event(time_s, _engine.MOD_WHEEL, channel)
-    elif control in CC_ALL_NOTES_OFF:
-        yield Event(time_s, _engine.ALL_NOTES_OFF, channel)
 
 
 def read_knobs(path: Path | str) -> list[tuple[float, float, float]]:

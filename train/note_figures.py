@@ -16,9 +16,10 @@ from device.bank import Bank
 from device.corner import Note, make_preset
 from device.decoder import Decoder
 from device.encoder import Encoder
-from device.preset import CORNERS, MOTION, NOTE_SAMPLES, SAMPLE_RATE_HZ, Synth
+from device.preset import CORNERS, MOTION, NOTE_SAMPLES, SAMPLE_RATE_HZ
 from device.render import render
 from device.song import Event
+from device.synth_settings import Synth
 from device.vibrato import vibrate
 from train import classifier, partials
 from train.embed import audio_of

@@ -21,6 +21,7 @@ from device.corner import (
 from device.errors import TetradError
 from device.preset import FRAMES, Preset
 from device.preset_command import make_command
+from device.synth_settings import Synth
 
 RATE_HZ = 16_000
 
@@ -283,13 +284,13 @@ def test_the_command_makes_a_preset_of_folders_files_notes_and_embeddings(tmp_pa
     out = tmp_path / "four.tetrad"
     make("--corner", f"flute={tmp_path}/flute", "--corner", f"organ={tmp_path}/organ.wav", "--corner",
          f"bass={tmp_path}/notes#bass_s_068", "--corner", f"bell={tmp_path}/bell_70.npy", "--out", out,
-         "--author", "A. Maker", "--release-ms", 400, "--json")
+         "--author", "A. Maker", "--synth", "release_ms=400", "--synth", "filter_mode=low", "--json")
     assert json.loads(capsys.readouterr().out)["name"] == "four"
     preset = Preset.read(out)
     assert preset.velocities == (100,)
     assert [entry.name for entry in preset.corners] == ["flute", "organ", "bass", "bell"]
     assert (preset.name, preset.author, preset.decoder) == ("four", "A. Maker", "decoder-7")
-    assert preset.synth.release_ms == 400
+    assert preset.synth == Synth(release_ms=400, filter_mode=1)
     # the flute's zero crossings rise an octave, to 72, and stay there
     crossings = [preset.embedding(0, 0, pitch)[10, 1] for pitch in (24, 60, 66, 72, 84)]
     assert crossings[0] == crossings[1] < crossings[2] < crossings[3] == crossings[4]

@@ -9,7 +9,8 @@ import tetrad
 from device.encoder import Encoder
 from device.errors import TetradError
 from device.library import make_library, read_library
-from device.preset import Preset, Synth
+from device.preset import Preset
+from device.synth_settings import Synth
 
 FACTORY_LIST = Path(tetrad.__file__).parent / "device" / "factory" / "library.json"
 INSTRUMENTS = [f"reed_synthetic_00{i}" for i in range(5)]
@@ -79,7 +80,7 @@ def test_every_preset_of_a_list_is_made(tmp_path: Path) -> None:
     (lambda told: told["presets"][1].update(file="../two.tetrad"), "'../two.tetrad'"),
     (lambda told: told["presets"][1].update(file="two.wav"), "two.wav"),
     (lambda told: told["presets"][1].update(synth={"sustain": 2}), "sustain is not a number"),
-    (lambda told: told["presets"][1].update(synth={"volume": 1}), "`synth` of Two"),
+    (lambda told: told["presets"][1].update(synth={"loudness": 1}), "`synth` of Two"),
     (lambda told: told["presets"][1]["corners"].pop(), "`corners` of Two"),
     (lambda told: told["presets"][1]["corners"][0].update(name="reed 3"), "two corners of Two"),
 ])

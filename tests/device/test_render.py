@@ -17,8 +17,9 @@ from device import _engine, decoder, render, song
 from device.bank import Bank, Pad
 from device.corner import Note, make_preset
 from device.errors import TetradError
-from device.preset import FRAMES, Preset, Synth
+from device.preset import FRAMES, Preset
 from device.song import Event
+from device.synth_settings import Synth
 
 SYNTH = Synth(attack_ms=1.0, decay_ms=100.0, sustain=1.0, release_ms=50.0)
 TICKS = 480  # a beat, half a second at 120 beats a minute
@@ -106,9 +107,29 @@ def test_pedal_wheels_and_knobs_are_read(midi):
 
 def test_channel_mode_messages_are_read(midi):
     events = song.song_events(midi(control(120, 0), control(121, 0, channel=1), control(123, 0, channel=2)))
-    assert [(e.kind, e.channel) for e in events] == [
-        (_engine.ALL_SOUND_OFF, 0), (_engine.SUSTAIN, 1), (_engine.BEND, 1), (_engine.MOD_WHEEL, 1),
-        (_engine.ALL_NOTES_OFF, 2)]
+    assert (events[0].kind, events[0].channel) == (_engine.ALL_SOUND_OFF, 0)
+    assert {event.kind for event in events[1:-1]} >= {_engine.SUSTAIN, _engine.BEND, _engine.MOD_WHEEL}
+    assert all(event.channel == 1 for event in events[1:-1])
+    assert (events[-1].kind, events[-1].channel) == (_engine.ALL_NOTES_OFF, 2)
+
+
+def test_a_song_means_what_it_means_on_the_boxs_cable(midi):
+    bend_range = [control(101, 0), control(100, 0), control(6, 12)]
+    events = song.song_events(midi(
+        *bend_range, mido.Message("pitchwheel", pitch=-8192), control(66, 127), control(67, 127), control(11, 0),
+        mido.Message("aftertouch", value=127), mido.Message("polytouch", note=60, value=127)))
+    assert [(e.kind, e.key, e.a) for e in events[-6:]] == [
+        (_engine.BEND, 0, -12.0), (_engine.SOSTENUTO, 0, 1.0), (_engine.SOFT, 0, 1.0), (_engine.EXPRESSION, 0, 0.0),
+        (_engine.PRESSURE, 0, 1.0), (_engine.KEY_PRESSURE, 60, 1.0)]
+
+
+def test_midis_bytes_may_be_cut_anywhere():
+    cut = _engine.Midi()
+    assert cut.receive(b"\x90\x3c") == []
+    assert cut.receive(b"\x7f") == [(_engine.NOTE_ON, 0, 60, 1.0, 0.0)]
+    assert cut.receive(b"\x3d\x00") == [(_engine.NOTE_OFF, 0, 61, 0.0, 0.0)]  # the status goes on
+    with pytest.raises(TypeError):
+        cut.receive("x")
 
 
 SOME_SONG = midi_bytes(mido.MetaMessage("set_tempo", tempo=400_000), *note(60), control(16, 9, 30), *note(64),
@@ -275,7 +296,7 @@ def test_a_held_note_goes_on_and_is_released_with_its_own_release(layered):
     assert after > 0.3 * before
     assert heard_hz(audio[194_000:210_000], 48_000) == pytest.approx(1_320, abs=3)
     assert 4.5 < len(audio) / 48_000 < 5.5
-    short = render.render(note_of(4.0), layered, dataclasses.replace(Synth(), release_ms=100))
+    short = render.render(note_of(4.0), layered, Synth(release_ms=100))
     assert len(short) / 48_000 < 4.4
 
 
@@ -440,3 +461,34 @@ def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(tmp_path):
     assert done.stderr.startswith("cannot write out.wav")
     assert len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+# --- settings and tunings
+
+def test_settings_of_the_command_line_stand_over_the_presets(box):
+    assert box() == 0
+    plain = soundfile.read("out.wav")[0]
+    assert box("--synth", "volume=0.5") == 0
+    quiet = soundfile.read("out.wav")[0]
+    assert np.abs(quiet[9_000:20_000]).max() == pytest.approx(np.abs(plain[9_000:20_000]).max() / 2, rel=0.01)
+
+
+def test_a_scale_of_scalas_tunes_the_keys_and_leaves_out_those_without_a_pitch(box, capsys):
+    Path("half.scl").write_text("half\n1\n50.0\n")  # quarter tones: key 61 lies half a semitone over middle C
+    Path("some.kbm").write_text("1\n61\n62\n60\n60\n261.6255653\n0\nx\n")  # and of a mapping of nothing, nothing
+    assert box("--scale", "half.scl", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == 2
+    audio, rate_hz = soundfile.read("out.wav")
+    tone = audio[rate_hz // 10 : rate_hz // 2, 0]
+    spectrum = np.abs(np.fft.rfft(tone * np.hanning(len(tone)), 1 << 19))
+    assert np.argmax(spectrum) * rate_hz / (1 << 19) == pytest.approx(440 * 2 ** ((60.5 - 69) / 12), rel=1e-3)
+    with pytest.raises(SystemExit):
+        box("--keys", "some.kbm")
+    assert "--keys maps the keys to a --scale" in capsys.readouterr().err
+
+
+def test_notes_of_keys_without_a_pitch_are_left_out():
+    semitones = np.zeros(128)
+    semitones[60], semitones[61] = np.nan, 0.25
+    events = [Event(1, _engine.NOTE_ON, key=60), Event(1, _engine.NOTE_ON, key=61), Event(2, _engine.NOTE_OFF, key=60)]
+    assert render.tuned(events, semitones) == [Event(0.0, _engine.TUNE_KEY, key=61, a=0.25), events[1]]

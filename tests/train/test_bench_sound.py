@@ -16,8 +16,9 @@ from device.corner import make_preset
 from device.decoder import FACTORY_DECODER
 from device.errors import TetradError
 from device.library import Entry, Library
-from device.preset import DIMENSIONS, FRAMES, NOTE_SAMPLES, Preset, Synth
+from device.preset import DIMENSIONS, FRAMES, NOTE_SAMPLES, Preset
 from device.synth import pitch_to_hz
+from device.synth_settings import Synth
 from tests.device.additive import Additive
 from tests.train import tiny
 from train import bench_sound, measure, note_figures, pad_figures, partials, sound_figures
