@@ -158,7 +158,10 @@ class Engine:
         """
 
     def capsule(self) -> object:
-        """The engine, for device._alsa. While a card plays it, no one else may call `render`."""
+        """The engine, for device._alsa."""
+
+    def lend(self, lent: bool) -> None:
+        """To a card, or back from it: while it is lent `render` is a RuntimeError."""
 
     def limit_voices(self, voices: int) -> None:
         """No more voices than that from the next block on, 1..256; what is too many fades out within 3 ms."""

@@ -18,6 +18,7 @@
 typedef struct {
     PyObject_HEAD
     PyObject *lender, *capsule; /* the Engine; they must outlive the card */
+    bool lent;
     card *card;
     int rate_hz;
     bool busy; /* a thread starts or stops it without the GIL */
@@ -74,11 +75,23 @@ static PyObject *card_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
     return (PyObject *)self;
 }
 
+/* While a card plays the engine nobody else does. */
+static int lend(Card *self, bool lent) {
+    PyObject *done = self->lent == lent ? Py_NewRef(Py_None) : PyObject_CallMethod(self->lender, "lend", "i", (int)lent);
+    if (!done)
+        return -1;
+    self->lent = lent;
+    Py_DECREF(done);
+    return 0;
+}
+
 static void card_dealloc(PyObject *object) {
     Card *self = (Card *)object;
     Py_BEGIN_ALLOW_THREADS
     card_destroy(self->card);
     Py_END_ALLOW_THREADS
+    if (self->lender && lend(self, false) < 0)
+        PyErr_Clear();
     Py_XDECREF(self->capsule);
     Py_XDECREF(self->lender);
     free_object(object);
@@ -103,6 +116,8 @@ static PyObject *card_start_method(PyObject *object, PyObject *args, PyObject *k
         return NULL;
     options.rate_hz = self->rate_hz;
     options.lock_memory = lock_memory != 0;
+    if (lend(self, true) < 0)
+        return NULL;
     int error;
     self->busy = true;
     Py_BEGIN_ALLOW_THREADS
@@ -111,6 +126,8 @@ static PyObject *card_start_method(PyObject *object, PyObject *args, PyObject *k
     self->busy = false;
     if (error == 0)
         Py_RETURN_NONE;
+    if (error != EALREADY && lend(self, false) < 0)
+        return NULL;
     if (error == EINVAL)
         return PyErr_Format(PyExc_ValueError, "a card plays at %d..%d Hz, 1..%d channels, periods of %d..%d frames, "
                             "2..%d of them, at a priority of 0..99, and its name has less than %d bytes",
@@ -133,6 +150,8 @@ static PyObject *card_stop_method(PyObject *object, PyObject *Py_UNUSED(none)) {
     card_stop(self->card);
     Py_END_ALLOW_THREADS
     self->busy = false;
+    if (lend(self, false) < 0)
+        return NULL;
     Py_RETURN_NONE;
 }
 

@@ -34,6 +34,7 @@ typedef struct {
     held_bank banks[MAX_BANKS];
     int newest; /* of them: what was set last; -1: none */
     int rendering; /* a thread is in engine_render() without the GIL */
+    int lent;      /* to a card, which renders */
 } Engine;
 
 static void release_buffers(Py_buffer *buffers, int count) {
@@ -118,10 +119,20 @@ static void engine_dealloc(PyObject *object) {
 /* NULL with an error set while another thread renders: the engine must be had alone. */
 static Engine *alone(PyObject *object) {
     Engine *self = (Engine *)object;
-    if (!self->rendering)
+    if (!self->rendering && !self->lent)
         return self;
-    PyErr_SetString(PyExc_RuntimeError, "the engine is rendering in another thread");
+    PyErr_SetString(PyExc_RuntimeError, self->lent ? "the engine is played by a card"
+                                                   : "the engine is rendering in another thread");
     return NULL;
+}
+
+/* To a card, or back from it. */
+static PyObject *lend(PyObject *object, PyObject *arg) {
+    int lent = PyObject_IsTrue(arg);
+    if (lent < 0 || (lent && !alone(object)))
+        return NULL;
+    ((Engine *)object)->lent = lent;
+    Py_RETURN_NONE;
 }
 
 /* Takes an array of `ndim` dimensions of int16 ("h") or float32 ("f") numbers; -1, with an error set, where it is none. */
@@ -375,6 +386,7 @@ static PyObject *capsule(PyObject *object, PyObject *Py_UNUSED(none)) {
 
 static PyMethodDef methods[] = {
     {"capsule", capsule, METH_NOARGS, "capsule()"},
+    {"lend", lend, METH_O, "lend(lent)"},
     {"swap_cell", swap_cell, METH_VARARGS, "swap_cell(pitch, layer, row, column, sound, levels) -> bool"},
     {"limit_voices", limit_voices, METH_O, "limit_voices(voices)"},
     {"set_bank", set_bank, METH_VARARGS, "set_bank(velocities, tables)"},

@@ -20,6 +20,8 @@ import pytest
 from native import ENGINE
 from test_sample_format import BYTES, FLOAT, S16, S24, S24_3, S32, converted, read
 
+from device import _engine
+
 STORM = Path(__file__).with_name("card_storm.c")
 NAMES = {S32: "S32_LE", S24: "S24_LE", S24_3: "S24_3LE", FLOAT: "FLOAT_LE", S16: "S16_LE"}
 RENAMED = ["clock_gettime", "clock_nanosleep", "sem_clockwait", "sem_post", "snd_pcm_open", "snd_pcm_avail_update",
@@ -473,6 +475,9 @@ class Lender:
         if context:
             add(self.lent, ctypes.addressof(ctypes.c_int.in_dll(library, "the_calls")))
 
+    def lend(self, lent):
+        self.away = bool(lent)
+
     def capsule(self):
         return self.lent
 
@@ -601,3 +606,22 @@ def test_notes_of_a_cable_reach_the_engine_and_python_gets_a_copy(folder):
     keyboard.stop()
     os.close(reads)
     os.close(writes)
+
+
+def test_an_engine_that_a_card_plays_is_rendered_by_nobody_else(folder):
+    module, _ = binding(folder)
+    engine, out = _engine.Engine(), np.empty((64, 2), np.float32)
+    card = module.Card(engine)
+    engine.render(out)
+    card.start("null")
+    with pytest.raises(RuntimeError, match="played by a card"):
+        engine.render(out)
+    with pytest.raises(RuntimeError, match="started already"):
+        card.start("null")
+    with pytest.raises(RuntimeError, match="played by a card"):
+        module.Card(engine).start("null")
+    card.stop()
+    engine.render(out)
+    card.start("null")
+    del card
+    engine.render(out)
