@@ -121,6 +121,24 @@ static void *change_banks(void *first) {
     return newest;
 }
 
+/* clang's real-time sanitizer stops where such a function calls what may wait. */
+#ifdef __has_feature
+#if __has_feature(realtime_sanitizer)
+#define REAL_TIME __attribute__((nonblocking))
+#endif
+#endif
+#ifndef REAL_TIME
+#define REAL_TIME
+#endif
+
+static void render(float *out, int frames) REAL_TIME;
+
+static void render(float *out, int frames) REAL_TIME {
+    rendering = true;
+    engine_render(e, out, frames);
+    rendering = false;
+}
+
 int main(void) {
     static float out[2 * 256];
     pthread_t sender, changer;
@@ -136,11 +154,8 @@ int main(void) {
     engine_bank *first = make_bank(0);
     engine_load(e, first);
     pthread_create(&changer, NULL, change_banks, first);
-    for (int block = 0; block < BLOCKS; block++) {
-        rendering = true;
-        engine_render(e, out, (int)chance(&state, 256));
-        rendering = false;
-    }
+    for (int block = 0; block < BLOCKS; block++)
+        render(out, (int)chance(&state, 256));
     atomic_store(&stop, true);
     pthread_join(sender, NULL);
     pthread_join(changer, &last);

@@ -607,6 +607,16 @@ def test_threads_that_send_and_hand_over_race_with_none_that_renders(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.skipif("clang" not in COMPILERS, reason="needs clang")
+def test_clangs_real_time_sanitizer_finds_nothing(tmp_path):
+    built = build_threads("clang", tmp_path / "threads", "-fsanitize=realtime")
+    if "argument 'realtime'" in built.stderr:
+        pytest.skip("needs clang 20 or later")
+    assert built.returncode == 0, built.stderr
+    done = subprocess.run([tmp_path / "threads"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_rendering_calls_nothing_that_allocates_locks_or_writes(tmp_path):
     built = build_threads("gcc", tmp_path / "threads", "-DWATCHED")
     assert built.returncode == 0, built.stderr
