@@ -257,7 +257,11 @@ static void apply(engine *e, const engine_event *event) {
         wheels->sustain = down;
         player_sustain(&e->player, &e->world, channel);
         break;
-    case ENGINE_SOSTENUTO: player_sostenuto(&e->player, &e->world, channel, down); break;
+    case ENGINE_SOSTENUTO:
+        if (down != wheels->sostenuto) /* a pedal of many steps says so again on its way */
+            player_sostenuto(&e->player, &e->world, channel, down);
+        wheels->sostenuto = down;
+        break;
     case ENGINE_SOFT: wheels->soft = down; break;
     case ENGINE_BEND: wheels->bend_semitones = clamp(a, -MAX_BEND_SEMITONES, MAX_BEND_SEMITONES); break;
     case ENGINE_MOD_WHEEL: wheels->mod = clamp(a, 0.0f, 1.0f); break;
@@ -279,6 +283,7 @@ static int until_steering(const engine *e) {
 }
 
 static void steer(engine *e) {
+    player_settle(&e->player, &e->world); /* what was cut before now hears the blend from before now */
     gesture_at(&e->gesture, e->clock, &e->world.blend);
     lfo_next(&e->world.lfo, &e->world.swing);
     player_steer(&e->player, &e->world);

@@ -45,7 +45,7 @@ typedef enum {
     ENGINE_SOSTENUTO,       /* channel            >= 0.5 is down */
     ENGINE_SOFT,            /* channel            >= 0.5 is down */
     ENGINE_GESTURE,         /*                    0: off, 1: record the blend's moves, 2: play them round and round */
-    ENGINE_TUNE_KEY,        /*         key        semitones off equal temperament, notes that begin later */
+    ENGINE_TUNE_KEY,        /*         key        semitones off equal temperament */
     ENGINE_EVENT_KINDS
 } engine_event_kind;
 

@@ -37,7 +37,8 @@ void knobs_follow(knobs *k, bank_point to, int grid, bank_path *path) {
         path->across[n] = blend.x * cells;
         path->down[n] = blend.y * cells;
     }
-    bool arrived = near(slower, to) && near(slow, to) && near(blend, to);
+    bool stands = same(slower, k->slower) && same(slow, k->slow) && same(blend, k->blend); /* for want of precision */
+    bool arrived = stands || (near(slower, to) && near(slow, to) && near(blend, to));
     k->slower = arrived ? to : slower;
     k->slow = arrived ? to : slow;
     k->blend = arrived ? to : blend;

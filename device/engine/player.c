@@ -5,6 +5,7 @@
 
 #define VOICE_GAIN 0.5f /* a note peaks at 0.7 in the bank: 0.14 here at velocity 80, so eight stay near the knee */
 #define PI 3.14159265f
+#define SILENT 1e-5f          /* -100 dB */
 #define FAINT 0.01f           /* -40 dB: a bass that has died away so far is not missed */
 #define LOWEST_IS_WORTH 1.5f  /* to a bass, of the scores below */
 
@@ -92,6 +93,23 @@ static void cut(player *p, const voice_world *world, int place) {
     end(p, place);
 }
 
+static void forget(player *p, int channel, int key) {
+    int kept = 0;
+    for (int i = 0; i < p->held_count; i++)
+        if (p->held[i].channel != channel || p->held[i].key != key)
+            p->held[kept++] = p->held[i];
+    p->held_count = kept;
+}
+
+/* Of a channel; -1: of all. */
+static void forget_all(player *p, int channel) {
+    int kept = 0;
+    for (int i = 0; i < p->held_count; i++)
+        if (channel >= 0 && p->held[i].channel != channel)
+            p->held[kept++] = p->held[i];
+    p->held_count = kept;
+}
+
 void player_settle(player *p, const voice_world *world) {
     fade_out(p, world);
 }
@@ -100,7 +118,7 @@ void player_cut(player *p, const voice_world *world, int channel) {
     for (int place = p->voice_count - 1; place >= 0; place--)
         if (channel < 0 || voice_at(p, place)->note.channel == channel)
             cut(p, world, place);
-    p->held_count = 0;
+    forget_all(p, channel);
 }
 
 /* How little a voice would be missed: its key is up, or only a pedal holds it; it is quiet; it is old (age 0..1). */
@@ -120,13 +138,13 @@ static int lowest_held(const player *p) {
     return lowest;
 }
 
-/* Takes one voice for a new note. The newest is never the one, unless it is the only one. */
-static void steal(player *p, const voice_world *world) {
-    int victim = 0, newest = p->voice_count - 1, lowest = lowest_held(p);
+/* Takes one voice for a new note. The newest are never the ones, unless there are no others. */
+static void steal(player *p, const voice_world *world, int newest) {
+    int victim = 0, others = p->voice_count - newest, lowest = lowest_held(p);
     float best = -INFINITY;
-    for (int i = 0; i < newest; i++) {
+    for (int i = 0; i < others; i++) {
         const voice *v = voice_at(p, i);
-        float score = dispensable(v, 1.0f - (float)i / (float)newest, v->note.key == lowest);
+        float score = dispensable(v, 1.0f - (float)i / (float)others, v->note.key == lowest);
         if (score > best) {
             best = score;
             victim = i;
@@ -139,7 +157,7 @@ static void steal(player *p, const voice_world *world) {
 void player_limit(player *p, const voice_world *world, int voices) {
     p->limit = voices < 1 ? 1 : voices > p->polyphony ? p->polyphony : voices;
     while (p->voice_count > p->limit)
-        steal(p, world);
+        steal(p, world, 1);
 }
 
 static int parameter(const voice_world *world, engine_parameter which) {
@@ -169,7 +187,7 @@ static void begin(player *p, const voice_world *world, const bank *tables, int c
     bank_layers layers = bank_layers_at(tables, 127.0f * velocity);
     for (int n = 0; n < count; n++) {
         if (p->voice_count == p->limit)
-            steal(p, world);
+            steal(p, world, n > 1 ? n : 1); /* not those of the same note */
         int slot = free_slot(p);
         p->by_age[p->voice_count++] = (int16_t)slot;
         voice_note note = {.channel = channel, .key = key, .velocity = velocity,
@@ -207,14 +225,6 @@ static void poly_on(player *p, const voice_world *world, const bank *tables, int
         if (is_of(voice_at(p, i), channel, key))
             let_go(p, world, i);
     begin(p, world, tables, channel, key, velocity);
-}
-
-static void forget(player *p, int channel, int key) {
-    int kept = 0;
-    for (int i = 0; i < p->held_count; i++)
-        if (p->held[i].channel != channel || p->held[i].key != key)
-            p->held[kept++] = p->held[i];
-    p->held_count = kept;
 }
 
 /* Of the keys that are down, the one that sounds. NULL where none is. */
@@ -331,6 +341,7 @@ void player_note_off(player *p, const voice_world *world, const bank *tables, in
         mono_off(p, world, tables, channel, key);
         return;
     }
+    forget(p, channel, key); /* it may have been struck in another mode */
     for (int i = 0; i < p->voice_count; i++)
         if (is_of(voice_at(p, i), channel, key))
             key_up(p, world, i);
@@ -369,10 +380,23 @@ void player_all_notes_off(player *p, const voice_world *world, int channel) {
     for (int i = 0; i < p->voice_count; i++)
         if (voice_at(p, i)->note.channel == channel)
             key_up(p, world, i);
-    p->held_count = 0;
+    forget_all(p, channel);
 }
 
+/* At its end, and in its filter nothing rings on. */
+static bool is_over(const player *p, const voice_world *world, int place) {
+    int slot = p->by_age[place];
+    const kernel_filter *f = &section_of(p, slot)->filter.kernel;
+    bool filtered = world->parameters[ENGINE_FILTER_MODE] >= ENGINE_FILTER_LOW;
+    bool rings = filtered && fabsf(f->s1[lane_of(slot)]) + fabsf(f->s2[lane_of(slot)]) > SILENT;
+    return voice_done(voice_at(p, place)) && (!rings || voice_at(p, place)->loudness.stage == ENVELOPE_DONE);
+}
+
+/* Voices end at steerings alone, so that it does not matter how time is cut into blocks. */
 void player_steer(player *p, const voice_world *world) {
+    for (int place = p->voice_count - 1; place >= 0; place--)
+        if (is_over(p, world, place))
+            end(p, place);
     for (int i = 0; i < sections_of(p->polyphony); i++)
         section_steer(&p->sections[i], world);
 }
@@ -391,7 +415,4 @@ void player_render(player *p, const voice_world *world, float *stereo, int frame
     fade_out(p, world);
     section_render(p->sections, sections_of(p->polyphony), world, stereo, frames);
     take_faded(p, stereo, frames);
-    for (int place = p->voice_count - 1; place >= 0; place--)
-        if (voice_done(voice_at(p, place)))
-            end(p, place);
 }

@@ -75,9 +75,9 @@ void resampler_stop_glide(resampler *r) {
     r->glide = 0;
 }
 
-void resampler_start(resampler *r, double samples_a_frame) {
+void resampler_start(resampler *r, double samples_a_frame, double in_the_end) {
     /* Up to 1 the bank's own limit lies below the card's. Beyond 4 the lowest cutoff has to do: some aliases. */
-    double octaves = samples_a_frame > 1.0 ? log2(samples_a_frame) : 0.0;
+    double octaves = in_the_end > 1.0 ? log2(in_the_end) : 0.0;
     r->cutoff = (int)fmin(ceil(octaves * RESAMPLER_CUTOFFS_AN_OCTAVE - 1e-9), RESAMPLER_CUTOFFS - 1);
     r->step = r->aim = step_of(samples_a_frame);
     r->glide = 0;

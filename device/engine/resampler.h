@@ -42,9 +42,9 @@ typedef struct {
 
 void resampler_filters_init(resampler_filters *filters);
 
-/* samples_a_frame: bank samples passed for each frame put out, RESAMPLER_FASTEST at most; decides the filter against
- * aliases. The first frame will stand on the first sample fed. */
-void resampler_start(resampler *r, double samples_a_frame);
+/* samples_a_frame: bank samples passed for each frame put out, RESAMPLER_FASTEST at most; in_the_end, after a glide,
+ * decides the filter against aliases. The first frame will stand on the first sample fed. */
+void resampler_start(resampler *r, double samples_a_frame, double in_the_end);
 
 /* From now on, within `frames`, evenly to another speed; to be called anew then, with the next or the same. */
 void resampler_glide(resampler *r, double samples_a_frame, int frames);

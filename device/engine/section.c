@@ -20,7 +20,7 @@ void section_init(section *s) {
     s->next_end = UINT64_MAX;
     for (int lane = 0; lane < SECTION_VOICES; lane++) {
         s->ends[lane] = UINT64_MAX;
-        resampler_start(&s->voices[lane].resampler, 0.0);
+        resampler_start(&s->voices[lane].resampler, 0.0, 0.0);
     }
     filter_init(&s->filter);
 }
@@ -78,9 +78,9 @@ void section_release(section *s, int lane, const voice_world *world) {
 
 void section_end(section *s, int lane) {
     s->sounds[lane] = false;
-    s->shape.level[lane] = s->shape.level_step[lane] = 0.0f;
+    s->shape.level[lane] = s->shape.level_step[lane] = s->shape.distance[lane] = 0.0f; /* it would become denormal */
     s->ends[lane] = UINT64_MAX;
-    resampler_start(&s->voices[lane].resampler, 0.0); /* an unused lane is read, too */
+    resampler_start(&s->voices[lane].resampler, 0.0, 0.0); /* an unused lane is read, too */
 }
 
 void section_copy_lane(section *to, int lane, section *from, int from_lane) {
@@ -112,6 +112,9 @@ static void steer_lane(section *s, int lane, const voice_world *world) {
 }
 
 void section_steer(section *s, const voice_world *world) {
+    if (s->filtered && !filters(world))
+        filter_init(&s->filter); /* or what rings in it now would be heard when it is on again */
+    s->filtered = filters(world);
     for (int lane = 0; lane < SECTION_VOICES; lane++)
         if (s->sounds[lane])
             steer_lane(s, lane, world);

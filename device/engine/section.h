@@ -17,6 +17,7 @@ typedef struct {
                                                              its piece ends */
     uint64_t next_end;           /* no piece ends before */
     bool rising;                 /* some lane may be */
+    bool filtered;               /* at the last steering */
     filter_lanes filter;
 } section;
 

@@ -90,7 +90,7 @@ static void steer_pitch(voice *v, const voice_world *world, float vibrato_cents)
 
 static void start_pitch(voice *v, const voice_world *world) {
     v->semitones = semitones_of(v, world, 0.0f);
-    resampler_start(&v->resampler, speed(v->semitones, world));
+    resampler_start(&v->resampler, speed(v->semitones, world), speed(v->semitones - v->glide_semitones, world));
 }
 
 static envelope_times times(const voice_world *world, engine_parameter attack) {
@@ -141,7 +141,9 @@ void voice_trigger(voice *v, const bank_table *table, bank_layers layers, const 
 
 bool voice_follow(voice *v, const bank_table *table, const voice_note *note, const voice_world *world) {
     bool same = table == v->reader.table;
+    double stands = v->glide_semitones + v->note.key + (double)world->tuning[v->note.key]; /* maybe in a glide */
     v->note = *note;
+    v->note.from_semitones = stands - note->key - (double)world->tuning[note->key];
     v->rests = false;
     start_glide(v, world);
     if (same)

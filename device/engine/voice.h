@@ -23,7 +23,7 @@ typedef struct {
     float bend_semitones;
     float mod, pressure, timbre; /* 0..1 */
     float expression;            /* 0..1 */
-    bool sustain, soft;          /* pedals that are down */
+    bool sustain, sostenuto, soft; /* pedals that are down */
 } voice_channel;
 
 /* What all voices hear of the engine. */

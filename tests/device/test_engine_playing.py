@@ -1,7 +1,11 @@
 """Modes, pedals, wheels, tuning, filter, LFO and effects, heard through the whole engine."""
 
+import ctypes
+import itertools
+
 import numpy as np
 import pytest
+from native import library
 from playing import (
     QUICK,
     VOICE_GAIN,
@@ -384,3 +388,97 @@ def test_every_parameter_takes_its_ends_and_stays_within_them(name):
         assert np.isfinite(audio).all()
         assert np.abs(audio).max() <= 1
         assert engine.meters()["ignored"] == 0
+
+
+# --- what must not be left over
+
+def pressed(kind: int, value: float) -> Sent:
+    return 0, kind, 0, 0, value, 0.0
+
+
+def test_a_sostenuto_pedal_of_many_steps_is_one_that_goes_down_once():
+    engine = plays(sines(60, 64))
+    play(engine, [on(0, 60), pressed(_engine.SOSTENUTO, 0.55)], 500)
+    play(engine, [off(0, 60), on(0, 64), pressed(_engine.SOSTENUTO, 1.0)], 500)
+    play(engine, [off(0, 64)], 12_000)
+    assert engine.meters()["voices"] == 1  # 60, and not 64, which came later
+    play(engine, [pressed(_engine.SOSTENUTO, 0.0)], 12_000)
+    assert engine.meters()["voices"] == 0
+
+
+def test_a_key_let_go_in_another_mode_is_forgotten():
+    engine = plays(sines(60, 64), MODE=_engine.MONO)
+    poly, mono = turn(10, _engine.MODE, _engine.POLY), turn(30, _engine.MODE, _engine.MONO)
+    play(engine, [on(0, 60), poly, off(20, 60), mono], 9_000)
+    play(engine, [on(0, 64), off(4_000, 64)], 24_000)
+    assert engine.meters()["voices"] == 0
+
+
+@pytest.mark.parametrize("kind", [_engine.ALL_NOTES_OFF, _engine.ALL_SOUND_OFF])
+def test_silence_on_a_channel_leaves_the_keys_of_others(kind):
+    engine = plays(sines(60, 64), MODE=_engine.MONO)
+    audio = play(engine, [on(0, 60), on(100, 64), (200, kind, 5, 0, 0.0, 0.0), off(300, 64)], 24_000)[12_000:]
+    assert sounding(audio, 60, 64) == {60}
+
+
+def test_a_note_of_several_voices_steals_none_of_its_own():
+    engine = plays(sines(36, 60, 84), polyphony=8, UNISON=4.0, SPREAD=1.0, DETUNE_CENTS=0.0)
+    stereo = play_stereo(engine, [on(0, 36), on(0, 60), on(4_000, 84, 0.3)], 48_000)[12_000:]
+    left, right = (level_of(stereo[:, side], hz(84)) for side in (0, 1))
+    assert left == pytest.approx(right, abs=0.1)
+
+
+def test_a_voice_whose_table_ends_goes_on_while_its_filter_rings():
+    short = sine(hz(60), 4_096)
+    engine = plays({60: short}, FILTER_MODE=_engine.FILTER_LOW, CUTOFF_HZ=hz(60), RESONANCE=1.0)
+    audio = play(engine, [on(0, 60, 0.3)], 96_000)
+    assert np.abs(np.diff(audio)).max() < 2 * np.pi * hz(60) / 48_000 * np.abs(audio).max() * 1.1
+    assert engine.meters()["voices"] == 0
+
+
+def test_what_rang_in_the_filter_is_gone_when_it_is_on_again():
+    engine = plays({60: sine(hz(60), 204_800)}, FILTER_MODE=_engine.FILTER_LOW, CUTOFF_HZ=hz(60), RESONANCE=1.0)
+    play(engine, [on(0, 60, 0.1)], 48_000)
+    dry = play(engine, [turn(0, _engine.FILTER_MODE, 0)], 48_000)[24_000:]
+    open_again = {_engine.CUTOFF_HZ: 20_000, _engine.RESONANCE: 0, _engine.FILTER_MODE: 1}
+    wet = play(engine, [turn(0, *setting) for setting in open_again.items()], 4_800)
+    assert np.abs(wet).max() < 1.1 * np.abs(dry).max()
+
+
+def test_a_note_that_glides_down_is_as_bright_as_one_that_does_not():
+    table = sine(hz(84)) + sine(6 * hz(84), peak=0.05)
+
+    def upper_db(*before: Sent, glide_ms: float) -> float:
+        engine = plays({84: table}, GLIDE_MS=glide_ms)
+        play(engine, [*before, (100, _engine.ALL_SOUND_OFF, 0, 0, 0.0, 0.0)], 1_000)
+        return level_of(play(engine, [on(0, 84)], 48_000)[24_000:], 6 * hz(84))
+
+    assert upper_db(on(0, 120), glide_ms=50.0) == pytest.approx(upper_db(glide_ms=0.0), abs=0.5)
+
+
+def test_a_glide_that_is_interrupted_goes_on_from_where_it_stands():
+    engine = plays(sines(60), MODE=_engine.LEGATO, GLIDE_MS=2_000.0)
+    audio = play(engine, [on(0, 60), on(0, 72), on(24_000, 48)], 30_000)
+    before, after = tone_hz(audio[20_000:23_500]), tone_hz(audio[24_500:28_000])
+    assert abs(12 * np.log2(after / before)) < 2.5
+
+
+class Path(ctypes.Structure):
+    _fields_ = (("across", ctypes.c_float * 64), ("down", ctypes.c_float * 64), ("rests", ctypes.c_bool))
+
+
+class Point(ctypes.Structure):
+    _fields_ = (("x", ctypes.c_float), ("y", ctypes.c_float))
+
+
+@pytest.mark.parametrize("ratio", [0.5, 1.0, 1.7, 4.0])
+def test_knobs_come_to_rest_from_anywhere_to_anywhere(ratio):
+    knobs, state, path = library("knobs.c"), (ctypes.c_float * 16)(), Path()
+    knobs.knobs_start.argtypes = [ctypes.c_void_p, Point, ctypes.c_double]
+    knobs.knobs_follow.argtypes = [ctypes.c_void_p, Point, ctypes.c_int, ctypes.POINTER(Path)]
+    for start, end in itertools.product(range(0, 128, 9), range(0, 128, 7)):
+        knobs.knobs_start(state, Point(start / 127, 0.5), ratio)
+        for _ in range(400):
+            knobs.knobs_follow(state, Point(end / 127, 0.25), 9, path)
+        assert path.rests
+        assert path.across[0] == np.float32(end / 127) * 8
