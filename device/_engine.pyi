@@ -134,14 +134,27 @@ class Engine:
     """
 
     def __init__(self, sample_rate_hz: int = 48000, polyphony: int = 32) -> None: ...
-    def set_bank(self, velocities: Sequence[int], tables: Sequence[Table]) -> None:
+    def set_bank(self, velocities: Sequence[int], tables: Sequence[Table], grid: int = 0) -> None:
         """Takes a table a pitch, ascending, with a layer for each of 1..4 ascending MIDI velocities.
+
+        grid: the cells' a side, to be said where all tables hold cells that are alike: [layers, 1, 1, samples], for each
+        layer the sound that stands in all places.
 
         The arrays are held until another bank has taken their place, not copied. `samples` are whole columns, and so is
         the body, loop_start + loop_samples; its last loop_samples go round while a note is held (0: it ends), and what
         is behind it is the release. What sounds fades out within 2 ms. No tables are no bank. ValueError, and nothing
         changed, where they are not so shaped.
         """
+
+    def add_table(self, table: Table) -> bool:
+        """Adds a table to the bank set last. Keys that are held, and to which it is nearer, go over to it within 2 ms.
+
+        False where too much (256) is on its way. ValueError, and nothing changed, where it does not fit the bank, or the
+        bank has one of its pitch.
+        """
+
+    def collect(self) -> None:
+        """Lets go of arrays that the engine has done with, as `render` and the setting of banks and cells do, too."""
 
     def send(self, frame: int, kind: int, channel: int = 0, key: int = 0, a: float = 0.0, b: float = 0.0) -> bool:
         """Sends an event for `frame` from the start of the next block on. False where the queue (1024) is full."""

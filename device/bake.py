@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import math
 import multiprocessing
 import os
 import signal
@@ -13,6 +12,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -112,58 +112,112 @@ def _alone(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+class PitchDecoder:
+    """A pitch of a preset, cell by cell, in any order: `corners`, and what lies between them.
+
+    `motion` float32 [layers, 4, 4] as the engine takes it; a cell is `samples` long, with `loop_samples` that go round
+    from `loop_start` on, and behind them its release.
+    """
+
+    def __init__(self, preset: Preset, decoder: Decoder, pitch: int) -> None:
+        self._decoder, self._pitch = decoder, pitch
+        self._columns = sustain.loop_columns(pitch)
+        self.loop_start = sustain.loop_start_samples(self._columns)
+        self.loop_samples = self._columns * sustain.COLUMN_SAMPLES
+        self.samples = self.loop_start + self.loop_samples + RELEASE_SAMPLES
+        self.motion = preset.motion(pitch)  # what is held does not fall, not even slowly:
+        self.motion[..., DECAY] *= sustain.is_decaying(self.motion[..., DECAY])
+        self._embeddings, self._partials = preset.at(pitch), preset.partials(pitch)
+        self._layers: dict[int, _Layer] = {}
+
+    def corners(self, layer: int) -> np.ndarray:
+        """The corners' sounds in a layer, int16 [4, samples]."""
+        return self._layer(layer).corners
+
+    def between(self, layer: int, shares: np.ndarray) -> np.ndarray:
+        """The sounds, int16 [cells, samples], of shares [cells, 4] of the corners in a layer, BATCH_CELLS at most.
+
+        They are brought to the loudness that lies between their corners'.
+        """
+        shares = np.asarray(shares, np.float32)
+        found, of = self._layer(layer), self._decode(layer, shares)
+        usual_db = shares @ found.gain_db
+        gain_db = usual_db + np.clip(shares @ found.level_db - of.level_db - usual_db, -MOST_CORRECTION_DB,
+                                     MOST_CORRECTION_DB)
+        return of.scaled(gain_db)
+
+    def _layer(self, layer: int) -> "_Layer":
+        """The corners are brought to peak CORNER_PEAK, for far from the pitches that an embedding was made from, levels
+        wander by as much as 20 dB."""
+        if layer not in self._layers:
+            of = self._decode(layer, np.eye(CORNERS, dtype=np.float32))
+            gain_db = np.minimum(20 * np.log10(CORNER_PEAK / of.peaks), MOST_BOOST_DB)
+            self._layers[layer] = _Layer(of.scaled(gain_db), gain_db, of.level_db + gain_db)
+        return self._layers[layer]
+
+    def _decode(self, layer: int, shares: np.ndarray) -> "_Decoded":
+        decays = self.motion[layer, :, DECAY]
+        tracks = np.stack([conditioning.columns(embedding) for embedding in self._embeddings[layer]])  # (4, C, D)
+        bodies, releases = sustain.body(tracks, decays, self._columns), sustain.release(tracks)
+        how = self._decoder, shares, self._pitch, self._partials[layer], self.loop_samples
+        body = _sound(*how, bodies, self.loop_start, 0, MARGIN_COLUMNS)
+        body = body[:, : self.loop_start + self.loop_samples] * sustain.fall(shares @ decays, self._columns)
+        release = _sound(*how, releases, RELEASE_SAMPLES, MARGIN_COLUMNS, 0)
+        level_db = 10 * np.log10(np.mean(body[:, : self.loop_start] ** 2, axis=1) + 1e-12)
+        return _Decoded(np.concatenate([body, release], axis=1), level_db)
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """The corners, int16 [4, samples], what they were raised by and how loud that made them, dB [4]."""
+
+    corners: np.ndarray
+    gain_db: np.ndarray
+    level_db: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Decoded:
+    """Sounds as they come from the decoder, float32 [cells, samples], and how loud they are, dB [cells]."""
+
+    sound: np.ndarray
+    level_db: np.ndarray
+
+    @property
+    def peaks(self) -> np.ndarray:
+        peaks: np.ndarray = np.maximum(np.abs(self.sound).max(axis=1), 1e-9)
+        return peaks
+
+    def scaled(self, gain_db: np.ndarray) -> np.ndarray:
+        """int16, none of them clipped."""
+        gain = np.minimum(10 ** (gain_db / 20), MOST_PEAK / self.peaks)
+        return np.rint(self.sound * (gain * FULL_SCALE).astype(np.float32)[:, None]).astype(np.int16)
+
+
+def column_levels(sounds: np.ndarray) -> np.ndarray:
+    """RMS of each column of sounds int16 [..., samples], float32 [..., columns], 1.0 = full scale."""
+    by_column = sounds.reshape(*sounds.shape[:-1], -1, sustain.COLUMN_SAMPLES).astype(np.float32) / FULL_SCALE
+    levels: np.ndarray = np.sqrt(np.mean(by_column**2, axis=-1))
+    return levels
+
+
 def decode_pad(preset: Preset, decoder: Decoder, pitch: int, grid: int) -> Pad:
     """A pitch's whole pad. Raises TetradError where the decoder gives no sound."""
-    columns = sustain.loop_columns(pitch)
-    motion = preset.motion(pitch)
-    motion[..., DECAY] *= sustain.is_decaying(motion[..., DECAY])  # what is held does not fall, not even slowly
-    embeddings, partials = preset.at(pitch), preset.partials(pitch)
-    loop_start, cycle = sustain.loop_start_samples(columns), columns * sustain.COLUMN_SAMPLES
-    samples = loop_start + cycle + RELEASE_SAMPLES
-    cells = np.empty((preset.layers, grid, grid, samples), np.int16)
-    levels = np.empty((preset.layers, grid * grid, samples // sustain.COLUMN_SAMPLES), np.float32)
+    pitch_decoder = PitchDecoder(preset, decoder, pitch)
+    weights = grid_weights(grid).reshape(-1, CORNERS)
+    corner_cells, others = weights.argmax(axis=0), np.flatnonzero(weights.max(axis=1) < 1)
+    cells = np.empty((preset.layers, grid * grid, pitch_decoder.samples), np.int16)
     for layer in range(preset.layers):
-        flat = cells[layer].reshape(grid * grid, samples)
-        decode_layer(decoder, pitch, columns, embeddings[layer], partials[layer], motion[layer, :, DECAY], flat)
-        for cell, sound in enumerate(flat):
-            by_column = sound.reshape(-1, sustain.COLUMN_SAMPLES).astype(np.float32) / FULL_SCALE
-            levels[layer, cell] = np.sqrt(np.mean(by_column**2, axis=1))
-    return Pad(cells, levels.reshape(preset.layers, grid, grid, -1), loop_start, cycle, motion)
+        cells[layer, corner_cells] = pitch_decoder.corners(layer)
+        for batch in np.split(others, range(BATCH_CELLS, len(others), BATCH_CELLS)):
+            if len(batch):
+                cells[layer, batch] = pitch_decoder.between(layer, weights[batch])
+    levels = np.stack([column_levels(cell) for layer in cells for cell in layer])  # one at a time, to save memory
+    cells, levels = (array.reshape(preset.layers, grid, grid, -1) for array in (cells, levels))
+    return Pad(cells, levels, pitch_decoder.loop_start, pitch_decoder.loop_samples, pitch_decoder.motion)
 
 
-def decode_layer(decoder: Decoder, pitch: int, columns: int, embeddings: np.ndarray, partials: np.ndarray,
-                 decay_db_per_s: np.ndarray, cells: np.ndarray) -> None:
-    """Decodes a layer's cells, with a loop of so many columns, into `cells`, int16 [grid * grid, samples].
-
-    From its corners' embeddings [4, FRAMES, DIMENSIONS], partials [4, PARTIALS] and decays [4]. Corners are brought to
-    peak CORNER_PEAK, for far from the pitches that an embedding was made from, levels wander by as much as 20 dB. The
-    cells between them are brought to the loudness that lies between theirs.
-    """
-    tracks = np.stack([conditioning.columns(embedding) for embedding in embeddings])  # (4, C, D)
-    bodies, releases = sustain.body(tracks, decay_db_per_s, columns), sustain.release(tracks)
-    loop_start, cycle = sustain.loop_start_samples(columns), columns * sustain.COLUMN_SAMPLES
-    weights = grid_weights(math.isqrt(len(cells))).reshape(-1, CORNERS)
-    order = np.argsort(-weights.max(axis=1), kind="stable")  # the four corners first: the others are held to them
-    corner_db, corner_gain_db = np.zeros(CORNERS), np.zeros(CORNERS)
-    for batch in np.split(order, range(BATCH_CELLS, len(order), BATCH_CELLS)):
-        share = weights[batch]  # (cells, 4)
-        body = _sound(decoder, share, bodies, pitch, partials, cycle, loop_start, 0, MARGIN_COLUMNS)
-        body = body[:, : loop_start + cycle] * sustain.fall(share @ decay_db_per_s, columns)
-        release = _sound(decoder, share, releases, pitch, partials, cycle, RELEASE_SAMPLES, MARGIN_COLUMNS, 0)
-        sound = np.concatenate([body, release], axis=1)
-        peaks = np.maximum(np.abs(sound).max(axis=1), 1e-9)
-        level_db = 10 * np.log10(np.mean(sound[:, :loop_start] ** 2, axis=1) + 1e-12)
-        if batch[0] == order[0]:
-            corner = np.argmax(share[:CORNERS], axis=1)
-            corner_gain_db[corner] = np.minimum(20 * np.log10(CORNER_PEAK / peaks[:CORNERS]), MOST_BOOST_DB)
-            corner_db[corner] = level_db[:CORNERS] + corner_gain_db[corner]
-        usual_db = share @ corner_gain_db
-        gain_db = usual_db + np.clip(share @ corner_db - level_db - usual_db, -MOST_CORRECTION_DB, MOST_CORRECTION_DB)
-        gain = np.minimum(10 ** (gain_db / 20), MOST_PEAK / peaks)
-        cells[batch] = np.rint(sound * (gain * FULL_SCALE).astype(np.float32)[:, None])
-
-
-def _sound(decoder: Decoder, share: np.ndarray, tracks: np.ndarray, pitch: int, partials: np.ndarray, cycle: int,
+def _sound(decoder: Decoder, share: np.ndarray, pitch: int, partials: np.ndarray, cycle: int, tracks: np.ndarray,
            loop_start: int, before: int, after: int) -> np.ndarray:
     """The sound, float32 [cells, samples], of shares [cells, 4] in the corners' tracks [4, columns, DIMENSIONS]."""
     mixed = np.einsum("nk,kcd->ncd", share, tracks)

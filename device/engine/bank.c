@@ -57,17 +57,16 @@ static float motion_number(const float *motion, int i) {
     return fminf(fmaxf(motion[i], 0.0f), MOST_MOTION[i]);
 }
 
-static bank_table take_table(const engine_table *from, int layers, int grid) {
-    bank_table table = {.pitch = from->pitch, .grid = grid, .samples = from->samples, .loop_start = from->loop_start,
-                        .loop_samples = from->loop_samples, .body_samples = from->loop_start + from->loop_samples,
-                        .cycles_a_sample = cycles_a_sample(from->pitch, from->loop_samples)};
+static void take_shape(bank_table *table, const engine_table *from, int layers, int grid) {
+    *table = (bank_table){.pitch = from->pitch, .grid = grid, .samples = from->samples, .loop_start = from->loop_start,
+                          .loop_samples = from->loop_samples, .body_samples = from->loop_start + from->loop_samples,
+                          .cycles_a_sample = cycles_a_sample(from->pitch, from->loop_samples)};
     for (int i = 0; i < layers * ENGINE_CORNERS; i++) {
         const float *motion = from->motion + (ptrdiff_t)i * MOTIONS;
-        table.motion[i / ENGINE_CORNERS][i % ENGINE_CORNERS] =
+        table->motion[i / ENGINE_CORNERS][i % ENGINE_CORNERS] =
             (bank_motion){motion_number(motion, 0), motion_number(motion, 1), motion_number(motion, 2),
                           motion_number(motion, 3)};
     }
-    return table;
 }
 
 /* Reads a byte of each page, so that no voice waits for a disk; where the system allows it, they stay. */
@@ -78,35 +77,57 @@ static void make_resident(const void *from, size_t bytes) {
     mlock(from, bytes);
 }
 
-static int cell_count(int layers, int grid) {
-    return layers * grid * grid;
+static void take_cells(bank_table *table, const engine_table *from, int layers) {
+    int columns = from->samples / ENGINE_COLUMN_SAMPLES, a_layer = table->grid * table->grid;
+    int given = from->alike ? layers : layers * a_layer;
+    for (ptrdiff_t i = 0; i < layers * a_layer; i++) {
+        ptrdiff_t at = from->alike ? i / a_layer : i;
+        table->cells[i] = (bank_cell){from->cells + at * from->samples, from->levels + at * columns};
+    }
+    make_resident(from->cells, (size_t)given * (size_t)from->samples * sizeof *from->cells);
+    make_resident(from->levels, (size_t)given * (size_t)columns * sizeof *from->levels);
 }
 
-static void take_cells(bank_table *table, const engine_table *from, int layers, bank_cell *cells) {
-    int columns = from->samples / ENGINE_COLUMN_SAMPLES, count = cell_count(layers, table->grid);
-    table->cells = cells;
-    for (ptrdiff_t i = 0; i < count; i++)
-        cells[i] = (bank_cell){from->cells + i * from->samples, from->levels + i * columns};
-    make_resident(from->cells, (size_t)count * (size_t)from->samples * sizeof *from->cells);
-    make_resident(from->levels, (size_t)count * (size_t)columns * sizeof *from->levels);
+bool bank_takes(const bank *b, const engine_table *table) {
+    return b->layer_count > 0 && table_fits(table, b->layer_count) && !b->made[table->pitch];
+}
+
+bank_table *bank_make_table(bank *b, const engine_table *from) {
+    size_t cells = (size_t)(b->layer_count * b->grid * b->grid);
+    bank_table *table = calloc(1, sizeof *table + cells * sizeof *table->cells);
+    if (!table)
+        return NULL;
+    take_shape(table, from, b->layer_count, b->grid);
+    take_cells(table, from, b->layer_count);
+    b->made[from->pitch] = table;
+    return table;
+}
+
+void bank_insert(bank *b, bank_table *table) {
+    int at = b->table_count++;
+    for (; at > 0 && b->tables[at - 1]->pitch > table->pitch; at--)
+        b->tables[at] = b->tables[at - 1];
+    b->tables[at] = table;
 }
 
 engine_bank *engine_bank_create(const int *velocities, int layers, const engine_table *tables, int count, int grid) {
     if (!fits(velocities, layers, tables, count, grid))
         return NULL;
-    bank *b = calloc(1, sizeof *b + (size_t)count * sizeof *b->tables);
-    if (!b || !(b->cells = calloc((size_t)(count * cell_count(layers, grid)) + 1, sizeof *b->cells))) {
-        free(b);
+    bank *b = calloc(1, sizeof *b);
+    if (!b)
         return NULL;
-    }
     b->number = atomic_fetch_add(&banks, 1) + 1;
-    b->table_count = count;
     b->layer_count = count > 0 ? layers : 0;
+    b->grid = grid;
     for (int i = 0; i < b->layer_count; i++)
         b->velocities[i] = velocities[i];
     for (int i = 0; i < count; i++) {
-        b->tables[i] = take_table(&tables[i], layers, grid);
-        take_cells(&b->tables[i], &tables[i], layers, b->cells + i * cell_count(layers, grid));
+        bank_table *table = bank_make_table(b, &tables[i]);
+        if (!table) {
+            engine_bank_destroy(b);
+            return NULL;
+        }
+        bank_insert(b, table);
     }
     return b;
 }
@@ -116,16 +137,16 @@ uint64_t engine_bank_number(const engine_bank *b) {
 }
 
 void engine_bank_destroy(engine_bank *b) {
-    if (b)
-        free(b->cells);
+    for (int pitch = 0; b && pitch < ENGINE_KEYS; pitch++)
+        free(b->made[pitch]);
     free(b);
 }
 
 const bank_table *bank_nearest(const bank *b, float semitones) {
-    const bank_table *best = &b->tables[0];
+    const bank_table *best = b->tables[0];
     for (int i = 1; i < b->table_count; i++)
-        if (fabsf((float)b->tables[i].pitch - semitones) < fabsf((float)best->pitch - semitones))
-            best = &b->tables[i];
+        if (fabsf((float)b->tables[i]->pitch - semitones) < fabsf((float)best->pitch - semitones))
+            best = b->tables[i];
     return best;
 }
 
@@ -155,23 +176,23 @@ static ptrdiff_t cell_index(const bank_table *table, int layer, int row, int col
     return ((ptrdiff_t)layer * table->grid + row) * table->grid + column;
 }
 
-bank_cell *bank_cell_at(const bank *b, const engine_cell *cell, const bank_table **table) {
-    for (int i = 0; i < b->table_count; i++) {
-        const bank_table *t = &b->tables[i];
-        if (t->pitch != cell->pitch)
-            continue;
-        if (cell->layer < 0 || cell->layer >= b->layer_count || cell->row < 0 || cell->row >= t->grid || cell->column < 0
-            || cell->column >= t->grid)
-            return NULL;
-        *table = t;
-        return t->cells + cell_index(t, cell->layer, cell->row, cell->column);
-    }
+static bool has_place(const bank *b, const engine_cell *cell) {
+    return cell->layer >= 0 && cell->layer < b->layer_count && cell->row >= 0 && cell->row < b->grid && cell->column >= 0
+        && cell->column < b->grid;
+}
+
+bank_cell *bank_cell_at(bank *b, const engine_cell *cell, const bank_table **table) {
+    for (int i = 0; i < b->table_count && has_place(b, cell); i++)
+        if (b->tables[i]->pitch == cell->pitch) {
+            *table = b->tables[i];
+            return b->tables[i]->cells + cell_index(*table, cell->layer, cell->row, cell->column);
+        }
     return NULL;
 }
 
 int engine_bank_samples(const engine_bank *b, const engine_cell *cell) {
-    const bank_table *table;
-    return bank_cell_at(b, cell, &table) ? table->samples : 0;
+    bool there = cell->pitch >= 0 && cell->pitch < ENGINE_KEYS && b->made[cell->pitch] && has_place(b, cell);
+    return there ? b->made[cell->pitch]->samples : 0;
 }
 
 bool bank_uses(const bank_table *table, bank_layers layers, bank_point point, const engine_cell *cell) {

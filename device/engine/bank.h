@@ -54,20 +54,28 @@ typedef struct {
     int loop_start, loop_samples;
     int body_samples;       /* loop_start + loop_samples: behind it stands the release */
     double cycles_a_sample; /* of the fundamental */
-    bank_cell *cells;       /* [layer][y][x] */
     bank_motion motion[ENGINE_MAX_LAYERS][ENGINE_CORNERS];
+    bank_cell cells[];      /* [layer][y][x] */
 } bank_table;
 
 typedef struct engine_bank {
     uint64_t number;
-    int layer_count, table_count;
+    int layer_count, grid;
     int velocities[ENGINE_MAX_LAYERS];
-    bank_cell *cells; /* of all tables */
-    bank_table tables[];
+    int table_count;
+    bank_table *tables[ENGINE_KEYS]; /* ascending; from when it is handed over on the audio thread's own */
+    bank_table *made[ENGINE_KEYS];   /* by pitch: the control thread's own */
 } bank;
 
+/* The control thread's: whether a further table fits, and one made of it; NULL where memory is short. */
+bool bank_takes(const bank *b, const engine_table *table);
+bank_table *bank_make_table(bank *b, const engine_table *from);
+
+/* Puts it among the others. */
+void bank_insert(bank *b, bank_table *table);
+
 /* The cell of a table where the description says; NULL where there is none. */
-bank_cell *bank_cell_at(const bank *b, const engine_cell *cell, const bank_table **table);
+bank_cell *bank_cell_at(bank *b, const engine_cell *cell, const bank_table **table);
 
 /* Whether a sound blended at a point, of these layers, has something of a cell in it. */
 bool bank_uses(const bank_table *table, bank_layers layers, bank_point point, const engine_cell *cell);

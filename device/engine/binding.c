@@ -3,6 +3,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <string.h>
@@ -20,12 +21,21 @@ typedef struct held_cell {
     struct held_cell *next;
 } held_cell;
 
+#define ARRAYS 3 /* of a table: cells, levels, motion */
+
+/* Those of a table that was added to a bank. */
+typedef struct held_table {
+    Py_buffer buffers[ARRAYS];
+    struct held_table *next;
+} held_table;
+
 /* A bank and the arrays that it borrows, held until the engine has given it back. */
 typedef struct {
     engine_bank *bank; /* NULL: the place is free */
     Py_buffer *buffers;
-    int buffer_count;
+    int buffer_count, layers, grid;
     held_cell *cells;
+    held_table *tables;
 } held_bank;
 
 typedef struct {
@@ -49,7 +59,18 @@ static void let_cell_go(held_cell *cell) {
     PyMem_Free(cell);
 }
 
+static void let_table_go(held_table *table) {
+    for (int i = 0; i < ARRAYS; i++)
+        PyBuffer_Release(&table->buffers[i]);
+    PyMem_Free(table);
+}
+
 static void let_go(held_bank *held) {
+    while (held->tables) {
+        held_table *table = held->tables;
+        held->tables = table->next;
+        let_table_go(table);
+    }
     while (held->cells) {
         held_cell *cell = held->cells;
         held->cells = cell->next;
@@ -156,47 +177,48 @@ static int has_shape(const Py_buffer *buffer, const Py_ssize_t *shape) {
 /* A bank on its way to the engine. */
 typedef struct {
     int velocities[ENGINE_MAX_LAYERS];
-    int layers, count, grid; /* grid 0 before the first table */
+    int layers, count, grid; /* grid 0 before the first table that tells it */
     engine_table tables[ENGINE_KEYS];
-    Py_buffer *buffers; /* held_count of them are taken */
-    int held_count;
+    Py_buffer *buffers; /* ARRAYS for each table */
 } new_bank;
 
-/* Takes one array of the bank's into its buffers, which are released with it. */
-static Py_buffer *hold(new_bank *bank, PyObject *array, const char *kind, int ndim) {
-    Py_buffer *buffer = &bank->buffers[bank->held_count];
-    if (take_array(array, kind, ndim, buffer) < 0)
-        return NULL;
-    bank->held_count++;
-    return buffer;
+static int take_arrays(PyObject *cells, PyObject *levels, PyObject *motion, Py_buffer buffers[ARRAYS]) {
+    int taken = 0;
+    if (take_array(cells, "h", 4, &buffers[0]) == 0 && ++taken && take_array(levels, "f", 4, &buffers[1]) == 0 && ++taken
+        && take_array(motion, "f", 3, &buffers[2]) == 0)
+        return 0;
+    while (taken > 0)
+        PyBuffer_Release(&buffers[--taken]);
+    return -1;
 }
 
-/* The next table, from a tuple; -1, with an error set, where it is none or not shaped like those before. */
-static int take_table(new_bank *bank, PyObject *tuple) {
+/* A table from a tuple, its arrays held in `buffers`; -1, with an error set and nothing held, where it is none of so many
+ * layers, or its grid is another one. grid: 0 where any will do. */
+static int take_table(PyObject *tuple, int layers, int grid, engine_table *table, Py_buffer buffers[ARRAYS]) {
     int pitch, loop_start, loop_samples;
     PyObject *cells_array, *levels_array, *motion_array;
-    Py_buffer *cells, *levels, *motion;
     if (!PyArg_ParseTuple(tuple, "iOiiOO;a table is (pitch, cells, loop_start, loop_samples, levels, motion)", &pitch,
                           &cells_array, &loop_start, &loop_samples, &levels_array, &motion_array)
-        || !(cells = hold(bank, cells_array, "h", 4)) || !(levels = hold(bank, levels_array, "f", 4))
-        || !(motion = hold(bank, motion_array, "f", 3)))
+        || take_arrays(cells_array, levels_array, motion_array, buffers) < 0)
         return -1;
-    Py_ssize_t grid = cells->shape[1], samples = cells->shape[3];
-    const Py_ssize_t of_cells[] = {bank->layers, grid, grid, samples};
-    const Py_ssize_t of_levels[] = {bank->layers, grid, grid, samples / ENGINE_COLUMN_SAMPLES};
-    const Py_ssize_t of_motion[] = {bank->layers, ENGINE_CORNERS, 4};
-    if (samples > INT_MAX / 2 || grid < 2 || grid > ENGINE_MAX_GRID || (bank->grid && grid != bank->grid)
+    const Py_buffer *cells = &buffers[0], *levels = &buffers[1], *motion = &buffers[2];
+    Py_ssize_t side = cells->shape[1], samples = cells->shape[3];
+    const Py_ssize_t of_cells[] = {layers, side, side, samples};
+    const Py_ssize_t of_levels[] = {layers, side, side, samples / ENGINE_COLUMN_SAMPLES};
+    const Py_ssize_t of_motion[] = {layers, ENGINE_CORNERS, 4};
+    if (samples > INT_MAX / 2 || side < 1 || side > ENGINE_MAX_GRID || (side > 1 && grid && side != grid)
         || !has_shape(cells, of_cells) || !has_shape(levels, of_levels) || !has_shape(motion, of_motion)) {
         PyErr_Format(PyExc_ValueError, "the table of pitch %d must be int16 [%d, grid, grid, samples] of one grid 2..%d "
-                     "in all tables, with a level for %d samples and a motion for %d corners", pitch, bank->layers,
-                     ENGINE_MAX_GRID, ENGINE_COLUMN_SAMPLES, ENGINE_CORNERS);
+                     "in all tables, or 1 for cells that are alike, with a level for %d samples and a motion for %d "
+                     "corners", pitch, layers, ENGINE_MAX_GRID, ENGINE_COLUMN_SAMPLES, ENGINE_CORNERS);
+        for (int i = 0; i < ARRAYS; i++)
+            PyBuffer_Release(&buffers[i]);
         return -1;
     }
-    bank->grid = (int)grid;
-    bank->tables[bank->count++] = (engine_table){.pitch = pitch, .samples = (int)samples, .loop_start = loop_start,
-                                                 .loop_samples = loop_samples, .cells = cells->buf,
-                                                 .levels = levels->buf, .motion = motion->buf};
-    return 0;
+    *table = (engine_table){.pitch = pitch, .samples = (int)samples, .loop_start = loop_start,
+                            .loop_samples = loop_samples, .alike = side == 1, .cells = cells->buf,
+                            .levels = levels->buf, .motion = motion->buf};
+    return (int)side;
 }
 
 static int take_velocities(new_bank *bank, PyObject *velocities) {
@@ -220,59 +242,104 @@ static int take_tables(new_bank *bank, PyObject *tables) {
         PyErr_Format(PyExc_ValueError, "set_bank wants at most %d tables, not %zd", ENGINE_KEYS, count);
         return -1;
     }
-    if (!(bank->buffers = PyMem_Calloc((size_t)count * 3 + 1, sizeof *bank->buffers))) {
+    if (!(bank->buffers = PyMem_Calloc((size_t)count * ARRAYS + 1, sizeof *bank->buffers))) {
         PyErr_NoMemory();
         return -1;
     }
-    for (Py_ssize_t i = 0; i < count; i++) {
-        PyObject *table = PySequence_Tuple(PyTuple_GetItem(tables, i));
-        int result = table ? take_table(bank, table) : -1;
-        Py_XDECREF(table);
-        if (result < 0)
+    for (; bank->count < count; bank->count++) {
+        PyObject *tuple = PySequence_Tuple(PyTuple_GetItem(tables, bank->count));
+        int side = tuple ? take_table(tuple, bank->layers, bank->grid, &bank->tables[bank->count],
+                                      bank->buffers + bank->count * ARRAYS) : -1;
+        Py_XDECREF(tuple);
+        if (side < 0)
             return -1;
+        bank->grid = side > 1 ? side : bank->grid;
     }
     return 0;
 }
 
-static void give(Engine *self, engine_bank *bank, Py_buffer *buffers, int count) {
+static void give(Engine *self, engine_bank *made, const new_bank *bank) {
     free_bank(self, engine_unload(self->engine));
-    free_bank(self, engine_load(self->engine, bank));
+    free_bank(self, engine_load(self->engine, made));
     for (int i = 0; i < MAX_BANKS; i++)
         if (!self->banks[i].bank) {
-            self->banks[i] = (held_bank){bank, buffers, count, NULL};
+            self->banks[i] = (held_bank){made, bank->buffers, ARRAYS * bank->count, bank->layers, bank->grid, NULL, NULL};
             self->newest = i;
             return;
         }
 }
 
-static int make_bank(Engine *self, PyObject *velocities, PyObject *tables) {
-    new_bank bank = {.layers = 0};
+static int make_bank(Engine *self, PyObject *velocities, PyObject *tables, int grid) {
+    new_bank bank = {.grid = grid};
     if (take_velocities(&bank, velocities) == 0 && take_tables(&bank, tables) == 0) {
         engine_bank *made = engine_bank_create(bank.velocities, bank.layers, bank.tables, bank.count, bank.grid);
         if (made) {
-            give(self, made, bank.buffers, bank.held_count);
+            give(self, made, &bank);
             return 0;
         }
         PyErr_Format(PyExc_ValueError, "set_bank wants 1..%d velocities and pitches that ascend within 0..127, samples "
                      "and the loop's end in whole columns of %d, the loop within the table, and motion of finite "
                      "numbers", ENGINE_MAX_LAYERS, ENGINE_COLUMN_SAMPLES);
     }
-    release_buffers(bank.buffers, bank.held_count);
+    release_buffers(bank.buffers, ARRAYS * bank.count);
     return -1;
 }
 
-static PyObject *set_bank(PyObject *object, PyObject *args) {
+static PyObject *set_bank(PyObject *object, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"velocities", "tables", "grid", NULL};
     PyObject *velocities, *tables;
-    if (!PyArg_ParseTuple(args, "OO:set_bank", &velocities, &tables))
+    int grid = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|i:set_bank", names, &velocities, &tables, &grid))
         return NULL;
+    if (grid != 0 && (grid < 2 || grid > ENGINE_MAX_GRID))
+        return PyErr_Format(PyExc_ValueError, "grid must be 2..%d, not %d", ENGINE_MAX_GRID, grid);
     PyObject *velocity_tuple = PySequence_Tuple(velocities);
     PyObject *table_tuple = velocity_tuple ? PySequence_Tuple(tables) : NULL;
-    int result = table_tuple ? make_bank((Engine *)object, velocity_tuple, table_tuple) : -1;
+    int result = table_tuple ? make_bank((Engine *)object, velocity_tuple, table_tuple, grid) : -1;
     Py_XDECREF(velocity_tuple);
     Py_XDECREF(table_tuple);
     if (result < 0)
         return NULL;
     Py_RETURN_NONE;
+}
+
+/* Adds what is held to the bank set last; -1, with an error set, where it does not fit; 0 where there is no room now. */
+static int add(Engine *self, const engine_table *table, held_table *held) {
+    held_bank *bank = &self->banks[self->newest];
+    int error = engine_add_table(self->engine, bank->bank, table);
+    if (error == EAGAIN)
+        return 0;
+    if (error == ENOMEM)
+        PyErr_NoMemory();
+    else if (error)
+        PyErr_Format(PyExc_ValueError, "add_table wants a pitch 0..127 of which the bank has no table, samples and the "
+                     "loop's end in whole columns of %d, the loop within the table, and motion of finite numbers",
+                     ENGINE_COLUMN_SAMPLES);
+    if (error)
+        return -1;
+    held->next = bank->tables;
+    bank->tables = held;
+    return 1;
+}
+
+static PyObject *add_table(PyObject *object, PyObject *arg) {
+    Engine *self = (Engine *)object;
+    if (self->newest < 0)
+        return PyErr_Format(PyExc_ValueError, "there is no bank to add a table to");
+    const held_bank *bank = &self->banks[self->newest];
+    PyObject *tuple = PySequence_Tuple(arg);
+    held_table *held = tuple ? PyMem_Calloc(1, sizeof *held) : NULL;
+    engine_table table;
+    int side = held ? take_table(tuple, bank->layers, bank->grid, &table, held->buffers) : -1;
+    Py_XDECREF(tuple);
+    if (side < 0) {
+        PyMem_Free(held);
+        return NULL;
+    }
+    int added = add(self, &table, held);
+    if (added < 1)
+        let_table_go(held);
+    return added < 0 ? NULL : PyBool_FromLong(added);
 }
 
 static int has_places(const Py_buffer *sound, const Py_buffer *levels) {
@@ -359,6 +426,13 @@ static PyObject *render(PyObject *object, PyObject *array) {
     Py_RETURN_NONE;
 }
 
+static PyObject *collect(PyObject *object, PyObject *Py_UNUSED(none)) {
+    Engine *self = (Engine *)object;
+    free_bank(self, engine_unload(self->engine));
+    free_cells(self);
+    Py_RETURN_NONE;
+}
+
 static PyObject *meters(PyObject *object, PyObject *Py_UNUSED(none)) {
     engine_meters m = engine_read_meters(((Engine *)object)->engine);
     return Py_BuildValue("{s:i,s:i,s:K,s:K,s:K}", "voices", m.voices, "limit", m.limit, "stolen", (unsigned long long)m.stolen, "ignored",
@@ -389,7 +463,10 @@ static PyMethodDef methods[] = {
     {"lend", lend, METH_O, "lend(lent)"},
     {"swap_cell", swap_cell, METH_VARARGS, "swap_cell(pitch, layer, row, column, sound, levels) -> bool"},
     {"limit_voices", limit_voices, METH_O, "limit_voices(voices)"},
-    {"set_bank", set_bank, METH_VARARGS, "set_bank(velocities, tables)"},
+    {"set_bank", (PyCFunction)(void (*)(void))set_bank, METH_VARARGS | METH_KEYWORDS,
+     "set_bank(velocities, tables, grid=0)"},
+    {"add_table", add_table, METH_O, "add_table(table) -> bool"},
+    {"collect", collect, METH_NOARGS, "collect()"},
     {"send", (PyCFunction)(void (*)(void))send, METH_VARARGS | METH_KEYWORDS,
      "send(frame, kind, channel=0, key=0, a=0.0, b=0.0) -> bool"},
     {"render", render, METH_O, "render(out)"},

@@ -1,5 +1,6 @@
 #include "engine.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,14 +143,26 @@ engine_bank *engine_unload(engine *e) {
 }
 
 bool engine_swap_cell(engine *e, const engine_cell *cell) {
-    return swaps_put(&e->swaps_coming, cell);
+    return swaps_put(&e->swaps_coming, &(swap){.cell = *cell});
+}
+
+int engine_add_table(engine *e, engine_bank *b, const engine_table *table) {
+    if (swaps_full(&e->swaps_coming))
+        return EAGAIN;
+    if (!bank_takes(b, table))
+        return EINVAL;
+    bank_table *made = bank_make_table(b, table);
+    if (!made)
+        return ENOMEM;
+    swaps_put(&e->swaps_coming, &(swap){.cell = {.bank = b->number}, .table = made});
+    return 0;
 }
 
 bool engine_swapped_cell(engine *e, engine_cell *cell) {
-    const engine_cell *first = swaps_first(&e->swaps_gone);
+    const swap *first = swaps_first(&e->swaps_gone);
     if (!first)
         return false;
-    *cell = *first;
+    *cell = first->cell;
     swaps_pop(&e->swaps_gone);
     return true;
 }
@@ -179,24 +192,37 @@ static void change_bank(engine *e) {
 static void give_back(engine *e) {
     int kept = 0;
     for (int i = 0; i < e->swapped_count; i++)
-        if (player_reads(&e->player, e->swapped[i].sound) || !swaps_put(&e->swaps_gone, &e->swapped[i]))
+        if (player_reads(&e->player, e->swapped[i].sound) || !swaps_put(&e->swaps_gone, &(swap){.cell = e->swapped[i]}))
             e->swapped[kept++] = e->swapped[i];
     e->swapped_count = kept;
 }
 
-static void swap_cells(engine *e) {
-    const engine_cell *to;
+/* False where a voice is still on its way from a swap before. */
+static bool swap_cell(engine *e, const engine_cell *to, bool of_this_bank) {
+    const bank_table *table;
+    bank_cell *cell = of_this_bank ? bank_cell_at(e->bank, to, &table) : NULL;
+    engine_cell old = *to;
+    if (cell) {
+        old.sound = cell->sound;
+        old.levels = cell->levels;
+        if (!player_swap(&e->player, table, cell, to))
+            return false;
+    }
+    e->swapped[e->swapped_count++] = old;
+    return true;
+}
+
+static void take_swaps(engine *e) {
+    const swap *to;
     while (e->swapped_count < MOST_SWAPPED && (to = swaps_first(&e->swaps_coming))) {
-        const bank_table *table;
-        bank_cell *cell = e->bank && to->bank == e->bank->number ? bank_cell_at(e->bank, to, &table) : NULL;
-        engine_cell old = *to;
-        if (cell) {
-            old.sound = cell->sound;
-            old.levels = cell->levels;
-            if (!player_swap(&e->player, table, cell, to))
-                break;
+        bool of_this_bank = e->bank && to->cell.bank == e->bank->number;
+        if (to->table && of_this_bank) {
+            bank_insert(e->bank, to->table);
+            player_add(&e->player, &e->world, e->bank, to->table);
+            player_settle(&e->player, &e->world); /* before a sound that it still reads is given back */
+        } else if (!to->table && !swap_cell(e, &to->cell, of_this_bank)) {
+            break;
         }
-        e->swapped[e->swapped_count++] = old;
         swaps_pop(&e->swaps_coming);
     }
     give_back(e);
@@ -325,7 +351,7 @@ static int apply_due(engine *e, uint32_t now, int frames) {
 
 void engine_render(engine *e, float *out, int frames) {
     change_bank(e);
-    swap_cells(e);
+    take_swaps(e);
     player_limit(&e->player, &e->world, atomic_load_explicit(&e->limit, memory_order_relaxed));
     queue_receive(&e->queue);
     for (int done = 0; done < frames;) {

@@ -73,6 +73,7 @@ typedef struct {
     int pitch;            /* MIDI key */
     int samples;          /* of a cell, whole columns */
     int loop_start, loop_samples;
+    bool alike;           /* cells and levels are of one cell a layer, which stands in all places: [layers][samples] */
     const int16_t *cells; /* [layers][grid (y)][grid (x)][samples] */
     const float *levels;  /* [layers][grid (y)][grid (x)][columns]: RMS of each */
     const float *motion;  /* [layers][corners: left and right above, then below][vibrato's rate in Hz, depth in cents to
@@ -121,6 +122,11 @@ int engine_bank_samples(const engine_bank *bank, const engine_cell *cell);
 /* Hands a cell over, to be played from the next block on; voices in which it is heard go over to it within 8 ms. False
  * where too many are on their way. */
 bool engine_swap_cell(engine *e, const engine_cell *cell);
+
+/* Adds a table to a bank that was handed over. From the next block on it is played, and what is held of keys to which it
+ * is nearer goes over to it within 2 ms, in phase. 0; EINVAL where it does not fit or the bank has one of its pitch;
+ * ENOMEM; EAGAIN where too much is on its way. */
+int engine_add_table(engine *e, engine_bank *bank, const engine_table *table);
 
 /* A cell that was handed over and has been dealt with, with the sound that was there before, the caller's again; or with
  * its own, where the bank is no longer played or has no such cell. False where there is none. */

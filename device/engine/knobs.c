@@ -7,6 +7,10 @@
 
 void knobs_start(knobs *k, bank_point at, double ratio) {
     k->blend = k->slow = k->slower = at;
+    knobs_pace(k, ratio);
+}
+
+void knobs_pace(knobs *k, double ratio) {
     k->follow = (float)(1.0 - exp(-1000.0 / (KNOB_MS * ENGINE_BANK_RATE_HZ * ratio)));
 }
 

@@ -12,6 +12,9 @@ typedef struct {
 /* ratio: of the transposition; the knobs take the same time for every key. */
 void knobs_start(knobs *k, bank_point at, double ratio);
 
+/* After another table was taken. */
+void knobs_pace(knobs *k, double ratio);
+
 /* The next BANK_BLOCK samples of the way to `to`. */
 void knobs_follow(knobs *k, bank_point to, int grid, bank_path *path);
 

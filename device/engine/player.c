@@ -273,6 +273,19 @@ bool player_reads(const player *p, const int16_t *sound) {
     return false;
 }
 
+/* What is let go ends where it is: its release has no loop in which to find its phase. */
+void player_add(player *p, const voice_world *world, const bank *tables, const bank_table *added) {
+    for (int i = 0; i < p->voice_count; i++) {
+        const voice *v = voice_at(p, i);
+        if (v->loudness.stage >= ENVELOPE_RELEASE
+            || bank_nearest(tables, (float)v->note.key + world->tuning[v->note.key]) != added)
+            continue;
+        int slot = p->by_age[i];
+        leave(p, world, slot);
+        section_move(section_of(p, slot), lane_of(slot), added, p->fade_frames, world);
+    }
+}
+
 /* All voices that are not let go take up another key. False where there is none. */
 static bool follow_all(player *p, const voice_world *world, const bank *tables, const player_key *to) {
     const bank_table *table = bank_nearest(tables, (float)to->key + world->tuning[to->key]);

@@ -57,6 +57,9 @@ void player_settle(player *p, const voice_world *world);
  * where one of them is on its way from a swap before. */
 bool player_swap(player *p, const bank_table *table, bank_cell *cell, const engine_cell *to);
 
+/* A table that has come to those of a bank: what is held of keys to which it is nearer goes over to it. */
+void player_add(player *p, const voice_world *world, const bank *tables, const bank_table *added);
+
 /* Whether some voice still reads what was in a cell before it was swapped. */
 bool player_reads(const player *p, const int16_t *sound);
 

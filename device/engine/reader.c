@@ -29,6 +29,15 @@ void reader_follow(reader *r, const bank_table *table) {
     r->crossed = r->silence = 0;
 }
 
+double reader_move(reader *r, const bank_table *table, double behind, int earlier) {
+    double heard = fmax((r->body_at - behind) * r->table->cycles_a_sample / table->cycles_a_sample, 0.0);
+    double place = fmax(floor(heard) - earlier, 0.0);
+    r->table = table;
+    r->body_at = place_in_body(table, (int)place);
+    r->past.count = r->past_samples = r->silence = 0;
+    return heard - place;
+}
+
 /* Where in the release part the fundamental stands as it does at body_at: the last such place from which a crossfade
  * is over when the hold is, so that every key falls off as soon after it is let go. In samples, broken. */
 static double place_in_release(const reader *r) {

@@ -32,6 +32,10 @@ void reader_start(reader *r, const bank_table *table, bank_layers layers, int st
 /* Goes on in another table, as far into the note as now. */
 void reader_follow(reader *r, const bank_table *table);
 
+/* Goes on in another table where the fundamental stands as it was heard so many samples before the next, as far into the
+ * note or in the loop; so many samples earlier, where there are. Returns by how much the next lies before that place. */
+double reader_move(reader *r, const bank_table *table, double behind, int earlier);
+
 /* The note is let go, with the knobs at a point. Without a release part it goes on as before. */
 void reader_release(reader *r, bank_point point);
 

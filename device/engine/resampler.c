@@ -102,6 +102,14 @@ int resampler_ahead(const resampler *r) {
     return (r->filled - (int)(r->position >> 32)) / 2;
 }
 
+double resampler_behind(const resampler *r) {
+    return LOOKAHEAD + ((double)r->filled - (double)r->position / 4294967296.0) / 2.0;
+}
+
+void resampler_skip(resampler *r, double samples) {
+    r->position += step_of(samples);
+}
+
 /* Only every other time, for what has just been moved is slow to be read. */
 static void make_room_in_line(resampler *r) {
     if (r->fed + RESAMPLER_BLOCK <= RESAMPLER_LINE)

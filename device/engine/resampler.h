@@ -18,6 +18,7 @@
 #define RESAMPLER_AT_ONCE KERNEL_READ_FRAMES
 #define RESAMPLER_BLOCK KERNEL_DOUBLED /* bank samples fed at once: 4 ms */
 #define RESAMPLER_TAPS KERNEL_TAPS     /* of the doubling filter, at the bank's rate */
+#define RESAMPLER_REACH (RESAMPLER_TAPS / 2 + RESAMPLER_READ_TAPS / 4)
 #define RESAMPLER_READ_TAPS KERNEL_READ_TAPS /* of the reading kernel, at the doubled rate */
 #define RESAMPLER_FASTEST 8      /* bank samples a frame */
 #define RESAMPLER_LINE (1 + RESAMPLER_TAPS + 2 * RESAMPLER_BLOCK)
@@ -58,6 +59,13 @@ void resampler_feed(resampler *r, const resampler_filters *filters, const float 
 
 /* Bank samples that were fed and have not been heard yet, without those of the filters' length. */
 int resampler_ahead(const resampler *r);
+
+/* From the place of the next frame to the next sample that is fed, in bank samples. */
+double resampler_behind(const resampler *r);
+
+/* After resampler_start(): the first frame stands so many samples behind the first one fed. From RESAMPLER_REACH on
+ * nothing is missing before it. */
+void resampler_skip(resampler *r, double samples);
 
 /* From here on it stays at the speed that it has come to. */
 void resampler_stop_glide(resampler *r);

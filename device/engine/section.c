@@ -70,6 +70,12 @@ void section_follow(section *s, int lane, const bank_table *table, const voice_n
     pan(s, lane);
 }
 
+void section_move(section *s, int lane, const bank_table *table, int frames, const voice_world *world) {
+    voice_move(&s->voices[lane], table, frames, world);
+    s->rising = true;
+    voice_feed(&s->voices[lane], world, VOICE_STEER_FRAMES);
+}
+
 void section_release(section *s, int lane, const voice_world *world) {
     bring_up(s, lane);
     voice_release(&s->voices[lane], world);

@@ -28,6 +28,9 @@ void section_start(section *s, int lane, const voice_world *world);
 
 /* It goes on as another key. */
 void section_follow(section *s, int lane, const bank_table *table, const voice_note *note, const voice_world *world);
+/* It goes on in another table, and rises to its level within so many frames. */
+void section_move(section *s, int lane, const bank_table *table, int frames, const voice_world *world);
+
 void section_release(section *s, int lane, const voice_world *world);
 void section_end(section *s, int lane);
 

@@ -2,18 +2,23 @@
 
 #include <stddef.h>
 
-bool swaps_put(swaps *s, const engine_cell *cell) {
+bool swaps_full(const swaps *s) {
+    return atomic_load_explicit(&s->written, memory_order_relaxed) - atomic_load_explicit(&s->read, memory_order_acquire)
+        == SWAPS;
+}
+
+bool swaps_put(swaps *s, const swap *next) {
     unsigned written = atomic_load_explicit(&s->written, memory_order_relaxed);
-    if (written - atomic_load_explicit(&s->read, memory_order_acquire) == SWAPS)
+    if (swaps_full(s))
         return false;
-    s->cells[written % SWAPS] = *cell;
+    s->all[written % SWAPS] = *next;
     atomic_store_explicit(&s->written, written + 1, memory_order_release);
     return true;
 }
 
-const engine_cell *swaps_first(swaps *s) {
+const swap *swaps_first(swaps *s) {
     unsigned read = atomic_load_explicit(&s->read, memory_order_relaxed);
-    return read == atomic_load_explicit(&s->written, memory_order_acquire) ? NULL : &s->cells[read % SWAPS];
+    return read == atomic_load_explicit(&s->written, memory_order_acquire) ? NULL : &s->all[read % SWAPS];
 }
 
 void swaps_pop(swaps *s) {

@@ -155,6 +155,18 @@ bool voice_follow(voice *v, const bank_table *table, const voice_note *note, con
     return true;
 }
 
+void voice_move(voice *v, const bank_table *table, int rise_frames, const voice_world *world) {
+    v->semitones += v->reader.table->pitch - table->pitch;
+    double within = reader_move(&v->reader, table, resampler_behind(&v->resampler), RESAMPLER_REACH);
+    v->motion = bank_motion_at(table, v->reader.layers, v->knobs.blend);
+    v->rests = false;
+    knobs_pace(&v->knobs, exp2((v->note.key - table->pitch) / SEMITONES));
+    resampler_start(&v->resampler, speed(v->semitones, world), speed(v->semitones - v->glide_semitones, world));
+    resampler_skip(&v->resampler, within);
+    v->rise_frames = rise_frames;
+    v->risen = 1; /* both together are always one: what leaves is in its first frame already on its way */
+}
+
 void voice_release(voice *v, const voice_world *world) {
     v->held_by_pedal = v->caught = v->rests = false;
     envelope_release(&v->loudness, parameter(world, ENGINE_RELEASE_MS));

@@ -90,6 +90,10 @@ void voice_trigger(voice *v, const bank_table *table, bank_layers layers, const 
  * begins at nothing, rises within VOICE_RISE_MS, and is to be fed: true. */
 bool voice_follow(voice *v, const bank_table *table, const voice_note *note, const voice_world *world);
 
+/* Goes on in another table with the same note, its fundamental where it was; begins at nothing, rises within so many
+ * frames, and is to be fed. */
+void voice_move(voice *v, const bank_table *table, int rise_frames, const voice_world *world);
+
 /* Its loudness is brought up to now before (section_release). */
 void voice_release(voice *v, const voice_world *world);
 

@@ -87,6 +87,22 @@ static void swap(engine *e, const engine_table tables[2], int layers, int grid) 
         ;
 }
 
+#define MOST_ADDED 16
+
+static engine_table added[MOST_ADDED]; /* to banks since the start; freed at the end */
+static int added_count;
+
+/* A further table for the newest bank, alike or not, often of a pitch that it has. */
+static void add(engine *e, int layers, int grid) {
+    if (added_count == MOST_ADDED)
+        return;
+    engine_table *table = &added[added_count++];
+    bool alike = chance(2);
+    *table = random_table((int)chance(128), layers, alike ? 1 : grid, 1 + (int)chance(6));
+    table->alike = alike;
+    engine_add_table(e, banks[0], table);
+}
+
 static void limit(engine *e, int polyphony) {
     engine_limit_voices(e, chance(2) ? polyphony : (int)chance(300) - 10);
 }
@@ -110,6 +126,8 @@ static int run(int rate_hz, int polyphony, int layers, int grid, int columns) {
             failed |= !set_bank(e, tables, layers, grid);
         if (chance(20) == 0)
             limit(e, polyphony);
+        if (chance(10) == 0)
+            add(e, layers, grid);
         for (uint32_t n = chance(4); n > 0; n--)
             swap(e, tables, layers, grid);
         engine_render(e, out, frames);
@@ -122,6 +140,8 @@ static int run(int rate_hz, int polyphony, int layers, int grid, int columns) {
         destroy(banks[i]);
     free_table(&tables[0]);
     free_table(&tables[1]);
+    while (added_count > 0)
+        free_table(&added[--added_count]);
     return failed;
 }
 

@@ -86,10 +86,14 @@ static void *send_events(void *unused) {
     return unused;
 }
 
+static engine_table table_of(int pitch, int which) {
+    return (engine_table){.pitch = pitch, .samples = SAMPLES, .loop_start = SAMPLES / 4, .loop_samples = SAMPLES / 2,
+                          .cells = sounds[which], .levels = levels, .motion = motion};
+}
+
 static engine_bank *make_bank(int which) {
     static const int velocity = 100;
-    engine_table table = {.pitch = 60, .samples = SAMPLES, .loop_start = SAMPLES / 4, .loop_samples = SAMPLES / 2,
-                          .cells = sounds[which], .levels = levels, .motion = motion};
+    engine_table table = table_of(60, which);
     return engine_bank_create(&velocity, 1, &table, 1, GRID);
 }
 
@@ -112,6 +116,9 @@ static void *change_banks(void *first) {
                             .row = (int)chance(&state, GRID), .column = (int)chance(&state, GRID),
                             .sound = sounds[chance(&state, 2)] + chance(&state, GRID * GRID) * SAMPLES};
         engine_swap_cell(e, &cell);
+        engine_table table = table_of((int)chance(&state, 128), (int)chance(&state, 2));
+        if (newest && chance(&state, 3) == 0)
+            engine_add_table(e, newest, &table);
         while (engine_swapped_cell(e, &cell))
             ;
         engine_limit_voices(e, 1 + (int)chance(&state, 40));
