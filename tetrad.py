@@ -34,6 +34,7 @@ COMMANDS = {
     "preset info": ("device.preset_command:info_command", "what is in a preset"),
     "bake": ("device.bake:bake_command", "decodes a preset's whole grid to a bank"),
     "render": ("device.render:render_command", "a MIDI file through the box's engine, to WAV"),
+    "box": ("device.box.command:box_command", "the instrument: keyboards, knobs, sound card, serial line"),
     "demo": ("device.demo:demo_command", "a short piece, as sound and picture"),
     "bench decode": ("device.decoder:bench_command", "how many times real time decoding runs"),
     "bench bake": ("device.bench_bake:bench_command", "how long a full pad takes to bake"),

@@ -112,21 +112,31 @@ def _alone(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-class PitchDecoder:
-    """A pitch of a preset, cell by cell, in any order: `corners`, and what lies between them.
+@dataclass(frozen=True, eq=False)
+class PitchShape:
+    """How long a pitch's cells are and how they move, as the engine takes it: cells of `samples`, of which
+    `loop_samples` go round from `loop_start` on, the release behind them; `motion` float32 [layers, 4, 4]."""
 
-    `motion` float32 [layers, 4, 4] as the engine takes it; a cell is `samples` long, with `loop_samples` that go round
-    from `loop_start` on, and behind them its release.
-    """
+    columns: int  # of the loop
+    loop_start: int
+    loop_samples: int
+    samples: int
+    motion: np.ndarray
+
+    @classmethod
+    def of(cls, preset: Preset, pitch: int) -> "PitchShape":
+        columns, motion = sustain.loop_columns(pitch), preset.motion(pitch)
+        motion[..., DECAY] *= sustain.is_decaying(motion[..., DECAY])  # what is held does not fall, not even slowly
+        start, length = sustain.loop_start_samples(columns), columns * sustain.COLUMN_SAMPLES
+        return cls(columns, start, length, start + length + RELEASE_SAMPLES, motion)
+
+
+class PitchDecoder:
+    """A pitch of a preset, cell by cell, in any order: `corners`, and what lies between them."""
 
     def __init__(self, preset: Preset, decoder: Decoder, pitch: int) -> None:
         self._decoder, self._pitch = decoder, pitch
-        self._columns = sustain.loop_columns(pitch)
-        self.loop_start = sustain.loop_start_samples(self._columns)
-        self.loop_samples = self._columns * sustain.COLUMN_SAMPLES
-        self.samples = self.loop_start + self.loop_samples + RELEASE_SAMPLES
-        self.motion = preset.motion(pitch)  # what is held does not fall, not even slowly:
-        self.motion[..., DECAY] *= sustain.is_decaying(self.motion[..., DECAY])
+        self.shape = PitchShape.of(preset, pitch)
         self._embeddings, self._partials = preset.at(pitch), preset.partials(pitch)
         self._layers: dict[int, _Layer] = {}
 
@@ -156,14 +166,14 @@ class PitchDecoder:
         return self._layers[layer]
 
     def _decode(self, layer: int, shares: np.ndarray) -> "_Decoded":
-        decays = self.motion[layer, :, DECAY]
+        shape, decays = self.shape, self.shape.motion[layer, :, DECAY]
         tracks = np.stack([conditioning.columns(embedding) for embedding in self._embeddings[layer]])  # (4, C, D)
-        bodies, releases = sustain.body(tracks, decays, self._columns), sustain.release(tracks)
-        how = self._decoder, shares, self._pitch, self._partials[layer], self.loop_samples
-        body = _sound(*how, bodies, self.loop_start, 0, MARGIN_COLUMNS)
-        body = body[:, : self.loop_start + self.loop_samples] * sustain.fall(shares @ decays, self._columns)
+        bodies, releases = sustain.body(tracks, decays, shape.columns), sustain.release(tracks)
+        how = self._decoder, shares, self._pitch, self._partials[layer], shape.loop_samples
+        body = _sound(*how, bodies, shape.loop_start, 0, MARGIN_COLUMNS)
+        body = body[:, : shape.loop_start + shape.loop_samples] * sustain.fall(shares @ decays, shape.columns)
         release = _sound(*how, releases, RELEASE_SAMPLES, MARGIN_COLUMNS, 0)
-        level_db = 10 * np.log10(np.mean(body[:, : self.loop_start] ** 2, axis=1) + 1e-12)
+        level_db = 10 * np.log10(np.mean(body[:, : shape.loop_start] ** 2, axis=1) + 1e-12)
         return _Decoded(np.concatenate([body, release], axis=1), level_db)
 
 
@@ -204,17 +214,18 @@ def column_levels(sounds: np.ndarray) -> np.ndarray:
 def decode_pad(preset: Preset, decoder: Decoder, pitch: int, grid: int) -> Pad:
     """A pitch's whole pad. Raises TetradError where the decoder gives no sound."""
     pitch_decoder = PitchDecoder(preset, decoder, pitch)
+    shape = pitch_decoder.shape
     weights = grid_weights(grid).reshape(-1, CORNERS)
     corner_cells, others = weights.argmax(axis=0), np.flatnonzero(weights.max(axis=1) < 1)
-    cells = np.empty((preset.layers, grid * grid, pitch_decoder.samples), np.int16)
+    cells = np.empty((preset.layers, grid * grid, shape.samples), np.int16)
     for layer in range(preset.layers):
         cells[layer, corner_cells] = pitch_decoder.corners(layer)
         for batch in np.split(others, range(BATCH_CELLS, len(others), BATCH_CELLS)):
             if len(batch):
                 cells[layer, batch] = pitch_decoder.between(layer, weights[batch])
     levels = np.stack([column_levels(cell) for layer in cells for cell in layer])  # one at a time, to save memory
-    cells, levels = (array.reshape(preset.layers, grid, grid, -1) for array in (cells, levels))
-    return Pad(cells, levels, pitch_decoder.loop_start, pitch_decoder.loop_samples, pitch_decoder.motion)
+    pad = (preset.layers, grid, grid, -1)
+    return Pad(cells.reshape(pad), levels.reshape(pad), shape.loop_start, shape.loop_samples, shape.motion)
 
 
 def _sound(decoder: Decoder, share: np.ndarray, pitch: int, partials: np.ndarray, cycle: int, tracks: np.ndarray,

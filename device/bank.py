@@ -80,7 +80,7 @@ class Bank:
 
         Raises TetradError where the table is missing, cut or of another shape.
         """
-        return self._mapped(self._path(pitch), np.dtype("<i2"), self.entries[pitch].samples)
+        return self._mapped(self.table_path(pitch), np.dtype("<i2"), self.entries[pitch].samples)
 
     def levels(self, pitch: int) -> np.ndarray:
         """RMS of each column of the table, float32 [layers, grid (y), grid (x), columns]. Raises TetradError, too where
@@ -149,7 +149,7 @@ class Bank:
 
         For the one process that writes the bank. Raises TetradError where the disk refuses.
         """
-        kept = {path for pitch in self.pitches for path in (self._path(pitch), self._levels_path(pitch))}
+        kept = {path for pitch in self.pitches for path in (self.table_path(pitch), self._levels_path(pitch))}
         try:
             for path in self.directory.iterdir():
                 table = path.match("[0-9][0-9][0-9].npy") or path.match("[0-9][0-9][0-9].levels.npy")
@@ -160,7 +160,7 @@ class Bank:
 
     def store(self, pitch: int, pad: Pad) -> "Bank":
         """The bank with a pitch's pad written, all its cells valid."""
-        for path, array in ((self._path(pitch), pad.cells.astype("<i2", copy=False)),
+        for path, array in ((self.table_path(pitch), pad.cells.astype("<i2", copy=False)),
                             (self._levels_path(pitch), pad.levels.astype("<f4", copy=False))):
             with files.atomic(path) as file:
                 np.lib.format.write_array(file, np.ascontiguousarray(array), (1, 0), allow_pickle=False)
@@ -170,7 +170,8 @@ class Bank:
         bank._save()
         return bank
 
-    def _path(self, pitch: int) -> Path:
+    def table_path(self, pitch: int) -> Path:
+        """Where `table` lies."""
         return self.directory / f"{pitch:03d}.npy"
 
     def _levels_path(self, pitch: int) -> Path:

@@ -14,27 +14,31 @@ from device import conditioning, console, jobs, litert, synth
 from device.analysis import analyse
 from device.corner import read_embedding
 from device.errors import TetradError
+from device.model_file import FACTORY_DECODER, compiled_beside
 from device.pitch import pitch_from_name
 from device.preset import DIMENSIONS, FRAMES, HOP_SAMPLES, SAMPLE_RATE_HZ
 from device.recording import NOTE_PEAK, as_note, load_recording, write_wav
 from device.vibrato import vibrate
-
-FACTORY_DECODER = Path(__file__).parent / "factory" / "decoder.tflite"
 
 MAX_FRAMES = 60 * SAMPLE_RATE_HZ // HOP_SAMPLES  # a minute
 MAX_GAIN = 10.0  # 20 dB: what is still softer was meant to be
 
 
 class Decoder:
-    """The decoder of one file; the shipped one unless a path is given."""
+    """The decoder of one file; the shipped one unless a path is given.
 
-    def __init__(self, path: Path | None = None) -> None:
+    On an Edge TPU it runs what edgetpu_compiler has made of the file and put beside it; its id is that of the file.
+    """
+
+    def __init__(self, path: Path | None = None, edge_tpu: bool = False) -> None:
         rows = (1, conditioning.ROWS, conditioning.COLUMNS)
-        outputs = synth.FRAMES_A_COLUMN * synth.CONTROLS
-        self._model = litert.Model(path or FACTORY_DECODER, (*rows, conditioning.CHANNELS), (*rows, outputs))
+        shapes = (*rows, conditioning.CHANNELS), (*rows, synth.FRAMES_A_COLUMN * synth.CONTROLS)
+        self._model = litert.Model(path or FACTORY_DECODER, *shapes)
         if not self._model.is_quantized:
             raise TetradError(f"{self._model.path}: not int8; make it with `tetrad quantize`")
         self.path, self.id = self._model.path, self._model.id
+        if edge_tpu:
+            self._model = litert.Model(compiled_beside(self.path), *shapes, litert.edge_tpu())
         # An int8 control is one of 256 levels: looked up instead of computed. Rolled, since -128 is index 128.
         self._levels = np.roll(synth.level(np.maximum(self._model.output_values, 0)), 128)
 

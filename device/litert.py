@@ -1,7 +1,7 @@
 """A LiteRT file of one input and one output, run on one thread."""
 
 import contextlib
-import hashlib
+import ctypes
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,14 +10,14 @@ import numpy as np
 
 from device import files
 from device.errors import TetradError
+from device.model_file import MAX_MODEL_BYTES, model_id
 
 try:
-    from ai_edge_litert.interpreter import Interpreter
-except ImportError:  # the older runtime, where libedgetpu asks for it; the same class
-    from tflite_runtime.interpreter import Interpreter
+    from ai_edge_litert.interpreter import Interpreter, load_delegate
+except ImportError:  # the older runtime, where libedgetpu asks for it; the same names
+    from tflite_runtime.interpreter import Interpreter, load_delegate
 
-MAX_MODEL_BYTES = 64 << 20  # eight times what an Edge TPU holds
-ID_DIGITS = 16  # of the SHA-256: enough to tell decoders apart, short enough to read out
+EDGE_TPU = "libedgetpu.so.1"
 
 
 @contextlib.contextmanager
@@ -33,18 +33,31 @@ def _quiet() -> Iterator[None]:
         os.close(null)
 
 
-class Model:
-    """Checked when it is loaded: what does not have the given shapes is refused."""
+def edge_tpu() -> object:
+    """Google's Coral Edge TPU, for Model. Raises TetradError where its library or a stick is missing."""
+    try:
+        ctypes.CDLL(EDGE_TPU)  # first: load_delegate leaves a half-made object behind that complains when it goes
+        with _quiet():
+            return load_delegate(EDGE_TPU)
+    except (OSError, ValueError) as error:
+        raise TetradError(f"there is no Edge TPU: {str(error) or 'no stick answers'}; plug one in, or install "
+                          f"{EDGE_TPU}") from error
 
-    def __init__(self, path: Path, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> None:
+
+class Model:
+    """Checked when it is loaded: what has other shapes than the given ones is refused. On the CPU, or a delegate."""
+
+    def __init__(self, path: Path, input_shape: tuple[int, ...], output_shape: tuple[int, ...],
+                 delegate: object = None) -> None:
         data = files.read_whole(path, MAX_MODEL_BYTES)
         self.path = path
-        self.id = hashlib.sha256(data).hexdigest()[:ID_DIGITS]
+        self.id = model_id(data)
         try:
             if data[4:8] != b"TFL3":
                 raise ValueError("no TFL3 mark")
             with _quiet():
-                self._interpreter = Interpreter(model_content=data, num_threads=1)
+                self._interpreter = Interpreter(model_content=data, num_threads=1,
+                                                experimental_delegates=[delegate] if delegate else None)
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             first = (str(error).splitlines() or [type(error).__name__])[0]

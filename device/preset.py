@@ -14,7 +14,7 @@ import json
 import math
 import zipfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -167,6 +167,17 @@ class Preset:
         low, high, share = (found[0] for found in between(self.pitches, [pitch]))
         motion = np.stack([corner.motion[:, [low, high]] for corner in self.corners], axis=1)  # (L, 4, 2, 4)
         return mix_motion(motion, np.array([1 - share, share]))
+
+    def with_corner(self, number: int, other: "Preset", corner: int) -> "Preset":
+        """With a corner of another preset in place of its own: of the other's pitches and layers those that are the
+        nearest to its own."""
+        layers = [nearest(other.velocities, velocity) for velocity in self.velocities]
+        pitches = [nearest(other.pitches, pitch) for pitch in self.pitches]
+        taken = other.corners[corner]
+        arrays = (np.ascontiguousarray(array[np.ix_(layers, pitches)]) for array in taken.arrays())
+        corners = list(self.corners)
+        corners[number] = Corner(taken.name, taken.scale, *arrays)
+        return replace(self, corners=tuple(corners))
 
     def _manifest(self) -> dict[str, object]:
         return {

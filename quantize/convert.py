@@ -16,6 +16,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from device import console, files
 from device.errors import TetradError
+from device.model_file import compiled_beside
 from quantize.check import check, show
 
 COMPILER = "edgetpu_compiler"       # Coral's, closed and on no package registry: used where it is, never required
@@ -98,7 +99,7 @@ def write_whole(path: Path, data: bytes) -> None:
 def compile_for_edgetpu(path: Path) -> str:
     """Runs the Edge TPU compiler where there is one on PATH; its `<name>_edgetpu.tflite` is put beside `path`.
     A compiled file of an earlier decoder is removed in any case. Returns what happened, in words."""
-    compiled = path.with_name(f"{path.stem}_edgetpu.tflite")
+    compiled = compiled_beside(path)
     compiled.unlink(missing_ok=True)
     compiler = shutil.which(COMPILER)
     if compiler is None:
