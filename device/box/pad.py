@@ -2,8 +2,9 @@
 
 A sound is a cell of (pitch, layer, row, column). What is not decoded yet is played from the nearest cell, of the
 nearest pitch; when it comes, the engine goes over to it without a click (Engine.add_table, swap_cell). First come the
-notes that are held, then pitches round the knobs, then the rest; every fourth semitone before those between. Where the knobs rest between cells, the very blend
-is decoded for the notes that are held, and stands in the four cells round it until the knobs move.
+notes that are held, then pitches round the knobs, then the rest; every fourth semitone before those between. Where the
+knobs rest between cells, the very blend is decoded for the notes that are held, and stands in the four cells round it
+until the knobs move.
 """
 
 import math
@@ -208,7 +209,7 @@ class Pad:
         middle = played[0] if played else MIDDLE
 
         return played + sorted(set(self.pitches).difference(played),
-                               key=lambda pitch: (rank(pitch), abs(pitch - middle)))
+                               key=lambda pitch: (rank(pitch), abs(pitch - middle), pitch))
 
     def progress(self) -> tuple[int, int]:
         """Sounds that are there, and all there are to be."""

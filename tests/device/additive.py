@@ -1,4 +1,4 @@
-"""A decoder that is one, without a network: its latents are the levels of four partials and of noise."""
+"""A decoder that is one, without a network: its latents are the levels of four partials and of noise; and presets of such."""
 
 import os
 import signal
@@ -6,12 +6,15 @@ import time
 
 import numpy as np
 
+from device.corner import Note, make_preset
+from device.preset import FRAMES, Preset
 from device.synth import Excitation
 
 PARTIALS = 4
 COLUMN_SAMPLES = 256
 REACH = 7  # columns on either side that its filter averages over, as a network's would
 NOISE = 0.005
+CENTS_OFF = np.array([0, -580, 250, 0] + [0] * 96)
 
 
 class Additive:
@@ -58,3 +61,20 @@ class Additive:
         if cycle_samples:
             at = np.where(at < loop_start, at, loop_start + (at - loop_start) % cycle_samples)
         return NOISE * np.random.default_rng(7).standard_normal(samples, np.float32)[at]
+
+
+def some_note(rng: np.random.Generator, decay_db_per_s: float = 0.0, level: float = 1.0) -> Note:
+    """Levels of four partials and a little noise, which wander round a mean and end in the last second."""
+    values = np.zeros((FRAMES, 16))
+    values[:, :5] = level * rng.uniform(0.2, 1, 5)
+    values[:, :5] *= 1 + 0.3 * np.sin(2 * np.pi * np.arange(FRAMES) / rng.uniform(60, 90))[:, None]
+    values[94:] *= np.linspace(1, 0, FRAMES - 94)[:, None]
+    return Note(values, CENTS_OFF * rng.uniform(-1, 1), np.array([5.5, 20, 0.3, decay_db_per_s]))
+
+
+def some_preset(seed: int = 1, decays: tuple[float, ...] = (0, 1, 10, 40), levels: tuple[float, ...] = (1, 1, 1, 1),
+                velocities: tuple[int, ...] = (50, 100)) -> Preset:
+    rng = np.random.default_rng(seed)
+    corners = {name: [{60: some_note(rng, decay, level), 72: some_note(rng, decay, level)} for _ in velocities]
+               for name, decay, level in zip("abcd", decays, levels, strict=True)}
+    return make_preset(corners, name="p", pitches=(60, 64, 68, 72), velocities=velocities)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from additive import Additive
+from additive import Additive, some_note, some_preset
 
 from device import conditioning, sustain
 from device.bake import CORNER_PEAK, bake, decode_pad, pitch_list, remaining, timed_bake
@@ -21,24 +21,6 @@ from device.preset import FRAMES, Preset, corner_weights
 from device.synth import Excitation
 
 GRID = 2
-PARTIALS = np.array([0, -580, 250, 0] + [0] * 96)
-
-
-def some_note(rng: np.random.Generator, decay_db_per_s: float = 0.0, level: float = 1.0) -> Note:
-    """Levels of four partials and a little noise, which wander round a mean and end in the last second."""
-    values = np.zeros((FRAMES, 16))
-    values[:, :5] = level * rng.uniform(0.2, 1, 5)
-    values[:, :5] *= 1 + 0.3 * np.sin(2 * np.pi * np.arange(FRAMES) / rng.uniform(60, 90))[:, None]
-    values[94:] *= np.linspace(1, 0, FRAMES - 94)[:, None]
-    return Note(values, PARTIALS * rng.uniform(-1, 1), np.array([5.5, 20, 0.3, decay_db_per_s]))
-
-
-def some_preset(seed: int = 1, decays: tuple[float, ...] = (0, 1, 10, 40), levels: tuple[float, ...] = (1, 1, 1, 1),
-                velocities: tuple[int, ...] = (50, 100)) -> Preset:
-    rng = np.random.default_rng(seed)
-    corners = {name: [{60: some_note(rng, decay, level), 72: some_note(rng, decay, level)} for _ in velocities]
-               for name, decay, level in zip("abcd", decays, levels, strict=True)}
-    return make_preset(corners, name="p", pitches=(60, 64, 68, 72), velocities=velocities)
 
 
 def content(directory: Path) -> dict[str, bytes]:
