@@ -1,11 +1,12 @@
 """Decoder processes at work: each gets the next job when it has done one. One that fails is started again.
 
-Faults of a process are crashes, hangs, want of memory. After each it rests, longer each time; after some in a row on an
-Edge TPU it goes on with the CPU. A job that fails again and again is left out.
+Faults of a process are crashes, hangs, want of memory. After each it rests, longer each time; after some on an Edge
+TPU it goes on with the CPU. A job that fails again and again is left out.
 """
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +18,8 @@ from device.model_file import FACTORY_DECODER, compiled_beside
 
 WITHIN_S = 30.0  # for some cells; a Raspberry Pi Zero takes a few seconds
 REST_S, LONGEST_REST_S = 0.5, 30.0  # after a fault; doubled by each that follows
-TPU_FAULTS = 3  # in a row, until the CPU takes over
+FORGIVEN_S = 120.0  # after a fault: what fails now and then decodes much in between, and is counted all the same
+TPU_FAULTS = 3  # of late, until the CPU takes over
 JOB_FAULTS = 3  # of one job, until it is left out
 
 log = logging.getLogger("tetrad.decoding")
@@ -86,7 +88,8 @@ class _Worker:
         self._all, self._options = all, options
         self._process = DecoderProcess(options)  # at once: it loads while the rest of the box does
         self._loaded: Pad | None = None  # whose preset it has
-        self._faults = 0  # in a row
+        self._faults = 0  # of late
+        self._faulted_s = 0.0
 
     async def run(self) -> None:
         try:
@@ -122,7 +125,6 @@ class _Worker:
                 pad.give_back(job)
                 raise
             else:
-                self._faults = 0
                 self._all.done(pad, job, sounds)
 
     def _decode(self, pad: Pad, job: Job) -> Sounds:
@@ -133,7 +135,9 @@ class _Worker:
 
     async def _restart(self, why: str, use_tpu: bool = True) -> None:
         """A new process in place of this, after a rest."""
-        self._faults += 1
+        now_s = time.monotonic()
+        self._faults = 1 if now_s - self._faulted_s > FORGIVEN_S else self._faults + 1
+        self._faulted_s = now_s
         self._all.restarts += 1
         self._all.problem = f"decoder: {why}"
         self._process.kill()
