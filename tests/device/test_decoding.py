@@ -1,5 +1,4 @@
-"""Decoder processes: what they decode, how they fail, and what comes after a failure; with a driver that stands in for the
-Edge TPU's."""
+"""Decoder processes: what they decode, how they fail, what comes after; with a driver in the place of an Edge TPU's."""
 
 import asyncio
 import os
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 
 from device.bake import PitchDecoder, column_levels
-from device.box import decoding
+from device.box import decoder_process, decoding
 from device.box.decoder_process import CPU, TPU, DecoderProcess, Fault, Options, Work
 from device.box.decoding import Decoding
 from device.box.pad import Job, Pad
@@ -114,9 +113,9 @@ def test_a_file_that_is_no_decoder_is_told_in_a_line(started, tmp_path):
 
 
 def test_it_ends_with_the_one_that_started_it():
-    starts = "from device.box.decoder_process import *; p = DecoderProcess(Options()); p.about(); print(p.id, flush=True)"
-    parent = subprocess.Popen([sys.executable, "-c", f"{starts}; import time; time.sleep(60)"], stdout=subprocess.PIPE,
-                              cwd=Path(__file__).parents[2])
+    starts = "from device.box.decoder_process import *; p = DecoderProcess(Options()); p.about(); print(p.id)"
+    parent = subprocess.Popen([sys.executable, "-uc", f"{starts}; import time; time.sleep(60)"],
+                              stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
     parent.kill()
@@ -235,6 +234,7 @@ def test_after_faults_in_a_row_the_cpu_goes_on(preset, with_driver, monkeypatch,
     monkeypatch.setattr(decoding, "REST_S", 0.01)
     monkeypatch.setattr(decoding, "WITHIN_S", 1.0)
     monkeypatch.setattr(decoding, "JOB_FAULTS", 100)
+    monkeypatch.setattr(decoder_process, "START_S", 3.0)  # it may hang while it loads
 
     async def check() -> None:
         bench = Bench(preset, with_driver(how))
