@@ -92,6 +92,7 @@ class Box:
                                  clock=settings.midi.clock)
         self._hands = Hands(self, settings)
         self._choices: list[Choice] = []
+        self._digest = ""  # of the preset as it is stored
         self._not_copied = 0
         self._stop = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -150,7 +151,9 @@ class Box:
         if asked:
             self._state.corners, self._state.changes = (None,) * CORNERS, {}
         name = asked or self._state.preset or self.store.names()[0]
-        return name, self._with_corners(self.store.read(name))
+        preset = self.store.read(name)
+        self._digest = preset.digest
+        return name, self._with_corners(preset)
 
     async def _turn(self) -> None:
         watchdog = notify.Watchdog(lambda: int(self._sound.meters()["blocks"]))
@@ -306,11 +309,11 @@ class Box:
     async def _load_named(self, name: str, keep: bool) -> None:
         """keep: with the corners and changes that the player has made. Raises TetradError."""
         async with self._loading:
+            preset = await asyncio.to_thread(self.store.read, name)
             if not keep:
-                preset = await asyncio.to_thread(self.store.read, name)
                 self._state.corners = (None,) * CORNERS
-            else:
-                preset = await asyncio.to_thread(lambda: self._with_corners(self.store.read(name)))
+            self._digest = preset.digest
+            preset = await asyncio.to_thread(self._with_corners, preset)
             self._load(name, preset, dict(self._state.changes) if keep else {})
 
     def _do(self, what: Coroutine[Any, Any, None]) -> None:
@@ -435,8 +438,13 @@ class Box:
 
     async def changed(self, name: str, removed: bool) -> None:
         await self._list_choices()
-        if name == self._instrument.name and not removed:
+        if removed:
+            return
+        if name == self._instrument.name:
             await self._load_named(name, keep=True)
+        elif self._instrument.name not in self.store.names():
+            if (await asyncio.to_thread(self.store.read, name)).digest == self._digest:  # it was renamed
+                self._instrument.name = self._state.preset = name
 
     def progress(self) -> dict[str, object]:
         decoded, cells = self._instrument.progress()

@@ -63,7 +63,6 @@ def share_of(target: Target, value: float) -> float:
 class _Wish:
     """Of an encoder, until it comes to rest."""
 
-    corner: int
     choice: Choice
     due_s: float
 
@@ -83,7 +82,7 @@ class Hands:
         mode = "jump" if settings.panel.takeover == "jump" else "pickup"
         self._takeover = Takeover(mode)  # type: ignore[arg-type]
         self._message, self._message_until_s = "", 0.0
-        self._wish: _Wish | None = None
+        self._wishes: dict[int, _Wish] = {}  # by corner
         self._touched = "cutoff_hz"  # what a controller would learn
         self.menu: Menu | None = None
 
@@ -103,9 +102,10 @@ class Hands:
                     self._turn(encoder, steps, now_s)
                 case Pressed(button, long):
                     self._press(button, long, now_s)
-        if self._wish and now_s >= self._wish.due_s:
-            wish, self._wish = self._wish, None
-            self._box.choose_corner(wish.corner, wish.choice.of)
+        for corner, wish in list(self._wishes.items()):
+            if now_s >= wish.due_s:
+                del self._wishes[corner]
+                self._box.choose_corner(corner, wish.choice.of)
 
     def message(self, now_s: float) -> str:
         """What is to be read now, or nothing."""
@@ -136,12 +136,11 @@ class Hands:
         choices = self._box.choices()
         if not choices:
             return
-        if self._wish and self._wish.corner == encoder:
-            at = choices.index(self._wish.choice) if self._wish.choice in choices else 0
-        else:
-            at = next((n for n, choice in enumerate(choices) if choice.name == self._box.corners()[encoder]), 0)
+        wish = self._wishes.get(encoder)
+        at = choices.index(wish.choice) if wish and wish.choice in choices else next(
+            (n for n, choice in enumerate(choices) if choice.name == self._box.corners()[encoder]), 0)
         choice = choices[(at + steps) % len(choices)]
-        self._wish = _Wish(encoder, choice, now_s + SETTLE_S)
+        self._wishes[encoder] = _Wish(choice, now_s + SETTLE_S)
         self.say(f"{choice.name} ({choice.of.preset})", now_s)
 
     def _press(self, button: str, long: bool, now_s: float) -> None:
@@ -184,7 +183,7 @@ def words(parameter: str, value: float | None = None) -> str:
     """A setting and its value, to be read: `cutoff_hz`, 1200 -> `Cutoff 1200 Hz`."""
     parts = parameter.split("_")
     unit = UNITS.get(parts[-1], "")
-    name = " ".join(parts[:-1] if unit else parts).capitalize()
+    name = " ".join(parts[:-1] if unit else parts).capitalize().replace("Lfo", "LFO")
     if value is None:
         return name
     if choices := WORDS.get(parameter):

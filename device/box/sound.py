@@ -33,6 +33,7 @@ class Sound:
         self._settings, self._din = settings, din
         self._device: str | None = None
         self._look_s = 0.0
+        self._unchecked = False  # whether it got its priority
         self._problem = ""
 
     def start(self) -> None:
@@ -55,6 +56,10 @@ class Sound:
             if self._device:
                 self.card.stop()
                 self._start_card()
+        if self._unchecked and self.meters()["blocks"]:
+            self._unchecked = False
+            if not self.meters()["real_time"]:
+                log.warning("no real-time priority is allowed: sound may break off; see docs/service.md")
         if (problem := self.problem()) != self._problem:
             self._problem = problem
             log.warning("%s", problem) if problem else log.info("plays on %s", self._device)
@@ -72,9 +77,7 @@ class Sound:
         audio = self._settings.audio
         self.card.start(self._device, period_frames=audio.period_frames, periods=audio.periods,
                         priority=audio.priority)
-        meters = self.card.meters()
-        if audio.priority and not meters["real_time"]:
-            log.warning("no real-time priority is allowed: sound may break off; see docs/service.md")
+        self._unchecked = audio.priority > 0
 
     def _chosen(self) -> str | None:
         asked = self._settings.audio.device
