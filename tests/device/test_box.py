@@ -1,0 +1,213 @@
+"""The whole daemon, as a maker starts it: keyboards, panel, serial line and power, but for a sound card."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from running_box import ROOT, RunningBox
+from small_presets import small_preset
+
+from device.box import state
+from device.box.store import Store
+
+NOTE_ON, CONTROLLER, PROGRAM = 0x90, 0xB0, 0xC0
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    return tmp_path / "state"
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, ROOT / "tetrad.py", "box", *map(str, arguments)], capture_output=True,
+                          text=True, timeout=60)
+
+
+def script(folder: Path, *lines: str) -> tuple[str, str]:
+    """A panel's script, as arguments."""
+    path = folder.parent / "hands.txt"
+    path.write_text("\n".join(lines))
+    return "--panel-fake", str(path)
+
+
+def test_it_plays_what_a_keyboard_plays_and_ends_when_it_is_told_to(folder):
+    with RunningBox(folder) as box:
+        box.plays()
+        box.midi(NOTE_ON, 60, 100, 64, 100, 0xF8, 67, 100)  # running status, with a clock in its midst
+        assert box.until(lambda status: status["voices"] == 3)["keyboards"] == 1
+        box.midi(0x80, 60, 0, 64, 0, 67, 0)
+        box.until(lambda status: status["voices"] == 0)
+        children, began_s = box.children(), time.monotonic()
+        assert children
+        assert box.stop() == 0
+        assert time.monotonic() - began_s < 5
+        for child in children:
+            with pytest.raises(ProcessLookupError):
+                os.kill(child, 0)
+
+
+def test_a_preset_that_is_pushed_and_selected_plays(folder):
+    with RunningBox(folder) as box:
+        box.plays()
+        assert box.wire.upload("mine", small_preset())["off"] == len(small_preset())
+        assert box.wire.ask("select", name="mine") == {}
+        status = box.until(lambda status: status["preset"] == "mine" and status["decoded"] > 0)
+        assert status["cells"] == 15 * 25  # one layer, every sixth key
+        box.midi(NOTE_ON, 60, 100)
+        box.until(lambda status: status["voices"] == 1)
+        assert box.wire.ask("rename", name="mine", to="yours") == {}
+        assert box.wire.ask("progress")["preset"] == "yours"
+        assert box.wire.upload("yours", small_preset(1))["off"] == len(small_preset(1))  # it plays at once
+        box.until(lambda status: 0 < status["decoded"] < 100)
+
+
+def test_programs_and_banks_choose_presets(folder):
+    names = Store(folder).names()
+    with RunningBox(folder) as box:
+        box.plays()
+        box.midi(PROGRAM, 3)
+        box.until(lambda status: status["preset"] == names[3])
+        box.midi(CONTROLLER, 32, 1, PROGRAM, 0)  # there are no 129 presets
+        time.sleep(0.3)
+        assert box.status()["preset"] == names[3]
+        box.midi(CONTROLLER, 32, 0, PROGRAM, 1)
+        box.until(lambda status: status["preset"] == names[1])
+
+
+def test_hands_change_the_sound_and_it_is_the_same_after_a_power_cut(folder):
+    hands = script(folder, "0.2 x 0.9", "0.4 y 0.1", "0.6 attack 0.5", "0.8 corner1 +1", "1.6 volume 0.25")
+    with RunningBox(folder, "--preset", "mallets", *hands) as box:
+        box.plays()
+        latest_s = time.monotonic() + 20
+        while not (kept := state.load(folder)).corners[1] or kept.volume > 0.5:
+            assert time.monotonic() < latest_s, box.said()
+            time.sleep(0.1)
+        box.stop(signal.SIGKILL)
+    kept = state.load(folder)
+    assert kept.preset == "mallets"
+    assert (kept.x, kept.y) == (pytest.approx(0.9, abs=0.02), pytest.approx(0.1, abs=0.02))
+    assert kept.volume == pytest.approx(0.25, abs=0.02)
+    assert 50 < kept.changes["attack_ms"] < 200
+    with RunningBox(folder) as box:
+        assert box.plays()["preset"] == "mallets"
+        assert box.stop() == 0
+    assert state.load(folder).to_bytes() == kept.to_bytes()
+
+
+def test_a_script_that_ends_ends_the_box(folder):
+    with RunningBox(folder, *script(folder, "1.0 end")) as box:
+        assert box.process.wait(20) == 0
+
+
+def test_a_controller_is_learnt_and_remembered(folder):
+    hands = script(folder, "0.2 release 0.5", "0.4 corner1 press")
+    with RunningBox(folder, *hands) as box:
+        box.plays()
+        time.sleep(1.0)
+        box.midi(CONTROLLER, 21, 10)
+        box.midi(CONTROLLER, 21, 90)
+        latest_s = time.monotonic() + 10
+        while "release" not in json.dumps(state.load(folder).controllers.to_json()):
+            assert time.monotonic() < latest_s, box.said()
+            time.sleep(0.1)
+    with RunningBox(folder) as box:
+        box.plays()
+        box.midi(CONTROLLER, 21, 127)
+        latest_s = time.monotonic() + 10
+        while state.load(folder).changes.get("release_ms") != 20_000:
+            assert time.monotonic() < latest_s, box.said()
+            time.sleep(0.1)
+
+
+def test_what_comes_in_goes_out_again_where_that_is_wanted(folder):
+    with RunningBox(folder, thru="true") as box:
+        box.plays()
+        box.midi(NOTE_ON, 60, 100, 62, 100)
+        assert box.thru() == bytes((NOTE_ON, 60, 100, NOTE_ON, 62, 100))
+    with RunningBox(folder) as box:
+        box.plays()
+        box.midi(NOTE_ON, 60, 100)
+        assert box.thru(0.5) == b""
+
+
+def test_a_decoder_that_dies_is_started_again_and_the_notes_go_on(folder):
+    with RunningBox(folder) as box:
+        box.plays()
+        box.midi(NOTE_ON, 60, 100)
+        box.until(lambda status: status["voices"] == 1)
+        os.kill(box.children()[0], signal.SIGKILL)
+        status = box.until(lambda status: status["restarts"] == 1)
+        assert status["voices"] == 1
+        before = status["decoded"]
+        box.until(lambda status: status["decoded"] > before and not json.loads(status["faults"].replace("'", '"')))
+
+
+def test_without_its_card_it_goes_on_and_says_so(folder):
+    with RunningBox(folder, "--audio", "hw:CARD=nothere") as box:
+        status = box.until(lambda status: status["decoded"] > 0 and "nothere" in status["faults"])
+        assert status["audio"] == "absent"
+
+
+def test_systemd_is_told_that_it_is_ready_and_that_it_lives(folder, tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(20)
+        with RunningBox(folder, NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="300000") as box:
+            told: list[str] = []
+            while told.count("WATCHDOG=1") < 5 or "READY=1" not in told:
+                told.append(systemd.recv(1000).decode())
+            assert any(line.startswith("STATUS=first") for line in told)
+            box.stop()
+            systemd.setblocking(False)
+            left = []
+            try:
+                while True:
+                    left.append(systemd.recv(1000).decode())
+            except BlockingIOError:
+                assert "STOPPING=1" in left
+
+
+def test_a_preset_that_is_there_no_more_gives_way_to_the_first(folder):
+    folder.mkdir()
+    state.save(folder, state.State(preset="gone").to_bytes())
+    with RunningBox(folder) as box:
+        assert box.plays()["preset"] == "first"
+        assert "gone" in box.said()
+
+
+def test_a_file_may_be_played_without_being_stored(folder, tmp_path):
+    (tmp_path / "p.tetrad").write_bytes(small_preset())
+    with RunningBox(folder, "--preset", str(tmp_path / "p.tetrad")) as box:
+        assert box.plays()["preset"] == "p"
+
+
+@pytest.mark.parametrize(("file", "said"), [
+    ("[audio]\nrate = 1\n", "rate_hz"), ("[audio\n", "not TOML"), ('[serial]\npairing_key_file = "/nothing"\n', "/nothing"),
+    ('[decoding]\ndecoder = "/nothing"\n', "/nothing")])
+def test_settings_that_cannot_be_are_one_line(folder, tmp_path, file, said):
+    (tmp_path / "s.toml").write_text(file)
+    done = run("--settings", tmp_path / "s.toml", "--state", folder, "--audio", "null")
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if said in line]
+    assert len(lines) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_script_that_cannot_be_read_is_one_line(folder, tmp_path):
+    (tmp_path / "s.txt").write_text("1.0 elbow 3\n")
+    done = run("--state", folder, "--panel-fake", tmp_path / "s.txt")
+    assert done.returncode == 1
+    assert "s.txt" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_settings_are_printed():
+    done = run("--print-settings")
+    assert done.returncode == 0
+    assert "[decoding]" in done.stdout
