@@ -47,6 +47,7 @@ COMMANDS = {
     "bench bake": ("device.bench_bake:bench_command", "how long a full pad takes to bake"),
     "bench voices": ("device.bench_voices:bench_command", "what voices cost beside FluidSynth's, and how steadily"),
     "bench latency": ("device.bench_latency:bench_command", "how late notes sound, xruns, memory, with busy decoders"),
+    "bench box": ("device.bench_box:bench_command", "from start, and from a pushed preset, to the first note"),
     "bench generate": ("train.bench_generate:bench_command", "samples a second beside the reference implementation"),
     "bench train": ("train.bench_train:bench_command", "training steps a second beside the reference implementation"),
     "bench sound": ("train.bench_sound:bench_command", "the figures of the sound, against what was asked of it"),
@@ -61,7 +62,8 @@ def usage() -> str:
 
 
 # Packages that only an extra installs.
-EXTRAS = {"matplotlib": "picture", "distributed": "jobs", **dict.fromkeys(
+EXTRAS = {"matplotlib": "picture", "distributed": "jobs",
+          **dict.fromkeys(("RPi", "luma", "smbus2", "spidev"), "pi"), **dict.fromkeys(
     ("PIL", "fluidsynth", "google", "google_crc32c", "h5py", "keras", "librosa", "sklearn", "tensorflow"), "train")}
 
 

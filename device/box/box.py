@@ -10,9 +10,9 @@ One asyncio loop does all control. It turns a hundred times a second; whatever w
 import asyncio
 import contextlib
 import logging
-import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
@@ -38,7 +38,7 @@ from device.box.midi_control import (
     Unplugged,
 )
 from device.box.settings import Settings
-from device.box.sound import Sound
+from device.box.sound import LOWER, Sound
 from device.box.state import CornerChoice
 from device.box.store import Store
 from device.box.thru import Thru, open_din
@@ -50,6 +50,7 @@ from device.preset import CORNERS, Preset
 from device.service.power import power_off
 
 TICK_S = 0.01
+SWITCH_S = 0.001  # between threads: edges of encoders are told by one of them, and are worth nothing late
 SHOW_S = 0.1  # between two pictures for the display
 FIRST_SOUND_S = 10.0  # then the box says that it is ready, sound or not: it can be reached
 PAIRING_KEY_BYTES = 256
@@ -90,6 +91,8 @@ class Box:
         self._instrument.use_decoder(id)
         self._midi = MidiControl(self._state.controllers, programs=settings.midi.program_change,
                                  clock=settings.midi.clock)
+        if settings.midi.mpe_members:
+            self._midi.set_zone(LOWER, settings.midi.mpe_members)
         self._hands = Hands(self, settings)
         self._choices: list[Choice] = []
         self._digest = ""  # of the preset as it is stored
@@ -442,9 +445,9 @@ class Box:
             return
         if name == self._instrument.name:
             await self._load_named(name, keep=True)
-        elif self._instrument.name not in self.store.names():
-            if (await asyncio.to_thread(self.store.read, name)).digest == self._digest:  # it was renamed
-                self._instrument.name = self._state.preset = name
+        elif (self._instrument.name not in self.store.names()
+              and (await asyncio.to_thread(self.store.read, name)).digest == self._digest):  # it was renamed
+            self._instrument.name = self._state.preset = name
 
     def progress(self) -> dict[str, object]:
         decoded, cells = self._instrument.progress()
@@ -510,7 +513,7 @@ def _pairing_key(file: str) -> str:
 
 def run(settings: Settings, start: Start, panel: Panel) -> None:
     """A box, until it ends. Raises TetradError."""
-    os.environ.setdefault("LG_WD", str(start.folder))  # lgpio makes a FIFO there
+    sys.setswitchinterval(SWITCH_S)
     box = Box(settings, start, panel)
     try:
         asyncio.run(box.run())

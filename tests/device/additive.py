@@ -1,4 +1,4 @@
-"""A decoder that is one, without a network: its latents are the levels of four partials and of noise; and presets of such."""
+"""A decoder without a network: its latents are the levels of four partials and of noise; and presets for it."""
 
 import os
 import signal

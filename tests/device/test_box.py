@@ -188,8 +188,8 @@ def test_a_file_may_be_played_without_being_stored(folder, tmp_path):
 
 
 @pytest.mark.parametrize(("file", "said"), [
-    ("[audio]\nrate = 1\n", "rate_hz"), ("[audio\n", "not TOML"), ('[serial]\npairing_key_file = "/nothing"\n', "/nothing"),
-    ('[decoding]\ndecoder = "/nothing"\n', "/nothing")])
+    ("[audio]\nrate = 1\n", "rate_hz"), ("[audio\n", "not TOML"),
+    ('[serial]\npairing_key_file = "/nothing"\n', "/nothing"), ('[decoding]\ndecoder = "/nothing"\n', "/nothing")])
 def test_settings_that_cannot_be_are_one_line(folder, tmp_path, file, said):
     (tmp_path / "s.toml").write_text(file)
     done = run("--settings", tmp_path / "s.toml", "--state", folder, "--audio", "null")

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from playing import BANK_HZ, QUICK, RATE_HZ, as_table, engine_of, off, on, play, sine
 
 from device import _engine
 from device._engine import Engine
-from playing import BANK_HZ, QUICK, RATE_HZ, as_table, engine_of, off, on, play, sine
 
 LOOP_SAMPLES, LOOP_START = 8_000, 4_288  # whole cycles of A in all octaves; together whole columns
 KEY = 69

@@ -181,7 +181,7 @@ def test_buttons(box, hands, button, long, done, said):
 
 @pytest.mark.parametrize(("name", "value", "text"), [
     ("cutoff_hz", 1200.4, "Cutoff 1200 Hz"), ("attack_ms", 2.5, "Attack 2.5 ms"), ("attack_ms", 25.4, "Attack 25 ms"),
-    ("sustain", 0.5, "Sustain 0.5"), ("filter_mode", 1.0, "Filter mode low"), ("reverb_decay_s", 2.0, "Reverb decay 2 s"),
+    ("sustain", 0.5, "Sustain 0.5"), ("filter_mode", 1.0, "Filter mode low"), ("reverb_decay_s", 2, "Reverb decay 2 s"),
     ("lfo_pitch_cents", 12.0, "LFO pitch 12 cents"), ("lfo_wheel", None, "LFO wheel")])
 def test_settings_in_words(name, value, text):
     assert words(name, value) == text
