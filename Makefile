@@ -1,8 +1,8 @@
 # make demo: the shipped sounds through the engine. make test: everything CI checks. make test-full: what takes longer.
 PYTHON ?= python3
-SYSTEM_PACKAGES = clang fluid-soundfont-gm gcc jackd2 libasound2-dev libasound2-plugins libfluidsynth3
+SYSTEM_PACKAGES = clang fluid-soundfont-gm gcc jackd2 libasound2-dev libasound2-plugins libfluidsynth3 shellcheck systemd
 .NOTPARALLEL:
-.PHONY: demo test test-full test-jax lint test-system factory clean
+.PHONY: demo test test-full test-rig test-jax lint test-system factory clean install-pi uninstall-pi deb
 
 demo: .venv/installed
 	.venv/bin/tetrad demo --out out
@@ -12,9 +12,15 @@ test: test-system .venv-test/installed lint
 
 # What takes minutes: the reference implementation and clusters at their real size, long trainings, the engine as a
 # Raspberry Pi's processor would run it.
-test-full: SYSTEM_PACKAGES += gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+test-full: SYSTEM_PACKAGES += debootstrap gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 test-full: test-system .venv-test/installed
 	TF_CPP_MIN_LOG_LEVEL=3 .venv-test/bin/python -m pytest -m full
+
+# The box in a virtual machine with real devices of the kernel's, and on arm64 under emulation.
+test-rig: SYSTEM_PACKAGES += cpio debootstrap e2fsprogs gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-x86 \
+  qemu-user-static zstd
+test-rig: test-system .venv-test/installed
+	.venv-test/bin/python -m pytest -m rig tests/rig
 
 # The models and their training on Keras' other backend, as where there is a graphics card.
 test-jax: test-system .venv-test/installed
@@ -55,6 +61,18 @@ REFERENCE = magenta==2.1.4 tf_slim==1.1.0
 	.venv-test/bin/pip install -q -e '.[train,dev]'
 	.venv-test/bin/pip install -q --no-deps --upgrade --target .venv-test/reference $(REFERENCE)
 	touch $@
+
+# A Raspberry Pi into a Tetrad (docs/service.md); ROOT: that of a card in a reader.
+install-pi:
+	sh device/service/install.sh $(if $(ROOT),--root $(ROOT))
+
+uninstall-pi:
+	sh device/service/install.sh --uninstall $(if $(ROOT),--root $(ROOT))
+
+ARCH ?= arm64
+RELEASE ?= bookworm
+deb: .venv/installed
+	.venv/bin/python -m device.service.package --architecture $(ARCH) --release $(RELEASE)
 
 test-system:
 	@for package in $(SYSTEM_PACKAGES); do \

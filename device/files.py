@@ -38,7 +38,7 @@ def atomic(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
         os.replace(temporary, target)
         temporary = None
         if durable:
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
     except OSError as error:
         missing = "" if target.parent.is_dir() else f"; make the folder {path.parent}"
         raise TetradError(f"cannot write {path}: {error.strerror or error}{missing}") from error
@@ -80,7 +80,8 @@ def _umask() -> int:
     return mask
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """A name that was given or taken there stays so when the power goes."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

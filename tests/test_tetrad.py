@@ -96,7 +96,9 @@ def test_the_readme_lists_the_presets_that_are_shipped() -> None:
 
 def test_every_stage_is_packaged() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert set(project["tool"]["setuptools"]["packages"]) == {"device", "quantize", "train"}
+    packages = {".".join(path.parent.relative_to(ROOT).parts) for stage in ("device", "quantize", "train")
+                for path in (ROOT / stage).rglob("__init__.py")}
+    assert set(project["tool"]["setuptools"]["packages"]) == packages
     sources = {extension["name"]: extension["sources"] for extension in project["tool"]["setuptools"]["ext-modules"]}
     assert {*sources["device._engine"], *sources["device._alsa"]} == {
         str(p.relative_to(ROOT)) for p in (ROOT / "device" / "engine").glob("*.c")}

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NICENESS = 10  # sound, keys and knobs come first
+OOM_SCORE = 500  # where memory is short, this goes before who plays
 START_S = 60.0  # until it has loaded its decoder, on a slow card beside busy cores
 PARENT_S = 1.0  # between two looks whether who started it still lives
 
@@ -204,6 +205,8 @@ def _answers(line: Connection, presets: _Presets) -> Iterator[Sounds | str]:
 
 def main(fd: int, decoder: str, edge_tpu: bool, memory_bytes: int) -> None:
     os.nice(NICENESS)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)

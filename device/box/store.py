@@ -120,7 +120,7 @@ class Store:
             with _disk(self._own_path(new)):
                 os.rename(self._own_path(old), self._own_path(new))
                 self._own = None
-                _sync_folder(self._presets)
+                files.sync_folder(self._presets)
 
     def remove(self, name: str) -> None:
         """Removes an own preset; a shipped one that it stood before is there again."""
@@ -129,7 +129,7 @@ class Store:
             with _disk(self._own_path(name)):
                 self._own_path(name).unlink()
                 self._own = None
-                _sync_folder(self._presets)
+                files.sync_folder(self._presets)
 
     def begin(self, name: str, total_bytes: int, sha256: bytes | None = None) -> int:
         """Begins to receive a preset's file, and returns how many of its bytes are here.
@@ -302,15 +302,6 @@ def _head(total_bytes: int, sha256: bytes | None) -> bytes:
 def _check_name(name: str) -> None:
     if not NAME.fullmatch(name):
         raise StoreError(Trouble.NAME, f"{name[:64]!r} is no name for a preset: it has {NAME_RULE}")
-
-
-def _sync_folder(folder: Path) -> None:
-    """A name that was given or taken stays so when the power goes."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _age_s(path: Path) -> float:
