@@ -13,6 +13,7 @@ import logging
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
@@ -51,6 +52,7 @@ from device.service.power import power_off
 
 TICK_S = 0.01
 SWITCH_S = 0.001  # between threads: edges of encoders are told by one of them, and are worth nothing late
+STACK_BYTES = 1 << 20  # of a thread, whose memory is locked: eight times that, as usual, is worth a preset
 SHOW_S = 0.1  # between two pictures for the display
 FIRST_SOUND_S = 10.0  # then the box says that it is ready, sound or not: it can be reached
 PAIRING_KEY_BYTES = 256
@@ -134,6 +136,8 @@ class Box:
         try:
             self._load(*self._first_preset(), changes)
         except TetradError as error:
+            if self._start.preset:
+                raise
             log.warning("%s", error)
             name = self.store.names()[0]
             self._state.corners = (None,) * CORNERS
@@ -412,8 +416,7 @@ class Box:
         self._midi.forget_held()
 
     def power_off(self) -> None:
-        """Asks the system, or ends where there is nobody to ask."""
-        self._keeper.close()
+        """Asks the system, which then ends the box; or ends where there is nobody to ask."""
         if not power_off():
             self._stop.set()
 
@@ -514,6 +517,7 @@ def _pairing_key(file: str) -> str:
 def run(settings: Settings, start: Start, panel: Panel) -> None:
     """A box, until it ends. Raises TetradError."""
     sys.setswitchinterval(SWITCH_S)
+    threading.stack_size(STACK_BYTES)
     box = Box(settings, start, panel)
     try:
         asyncio.run(box.run())

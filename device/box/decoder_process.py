@@ -211,18 +211,22 @@ def main(fd: int, decoder: str, edge_tpu: bool, memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    line = Connection(fd)
+    with contextlib.suppress(EOFError, OSError):  # who asks is gone
+        serve(Connection(fd), Path(decoder) if decoder else None, edge_tpu)
+
+
+def serve(line: Connection, decoder: Path | None, edge_tpu: bool) -> None:
+    """Answers until the other end is closed."""
     try:
         from device.decoder import Decoder
 
-        opened = Decoder(Path(decoder) if decoder else None, edge_tpu)
+        opened = Decoder(decoder, edge_tpu)
     except TetradError as error:
         line.send(str(error))
         return
     line.send(About(opened.id, TPU if edge_tpu else CPU))
-    with contextlib.suppress(EOFError, OSError):  # who asked is gone
-        for answer in _answers(line, _Presets(opened)):
-            line.send(answer)
+    for answer in _answers(line, _Presets(opened)):
+        line.send(answer)
 
 
 if __name__ == "__main__":

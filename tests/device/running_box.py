@@ -51,9 +51,13 @@ class RunningBox:
         """Bytes of a keyboard."""
         os.write(self._ends[0], bytes(message))
 
-    def thru(self, within_s: float = 5.0) -> bytes:
-        """What comes out of the DIN socket."""
-        return os.read(self._ends[0], 1000) if select.select([self._ends[0]], [], [], within_s)[0] else b""
+    def thru(self, count: int, within_s: float = 5.0) -> bytes:
+        """So many bytes out of the DIN socket, or those that come in time."""
+        found, latest_s = b"", time.monotonic() + within_s
+        while len(found) < count and (left_s := latest_s - time.monotonic()) > 0:
+            if select.select([self._ends[0]], [], [], left_s)[0]:
+                found += os.read(self._ends[0], count)
+        return found
 
     def status(self) -> dict:
         return self.wire.ask("status") | self.wire.ask("progress")

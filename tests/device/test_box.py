@@ -129,11 +129,11 @@ def test_what_comes_in_goes_out_again_where_that_is_wanted(folder):
     with RunningBox(folder, thru="true") as box:
         box.plays()
         box.midi(NOTE_ON, 60, 100, 62, 100)
-        assert box.thru() == bytes((NOTE_ON, 60, 100, NOTE_ON, 62, 100))
+        assert box.thru(6) == bytes((NOTE_ON, 60, 100, NOTE_ON, 62, 100))
     with RunningBox(folder) as box:
         box.plays()
         box.midi(NOTE_ON, 60, 100)
-        assert box.thru(0.5) == b""
+        assert box.thru(1, 0.5) == b""
 
 
 def test_a_decoder_that_dies_is_started_again_and_the_notes_go_on(folder):
@@ -196,6 +196,13 @@ def test_settings_that_cannot_be_are_one_line(folder, tmp_path, file, said):
     assert done.returncode == 1
     lines = [line for line in done.stderr.splitlines() if said in line]
     assert len(lines) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_preset_that_is_asked_for_and_not_there_is_one_line(folder):
+    done = run("--state", folder, "--audio", "null", "--preset", "nowhere", "--panel-fake")
+    assert done.returncode == 1
+    assert "there is no preset nowhere" in done.stderr
     assert "Traceback" not in done.stderr
 
 
