@@ -10,14 +10,12 @@ One asyncio loop does all control. It turns a hundred times a second; whatever w
 import asyncio
 import contextlib
 import logging
-import shutil
 import signal
 import sys
 import threading
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,7 @@ from device.box import notify, picture, state
 from device.box.bank_cache import BankCache
 from device.box.decoder_process import Options
 from device.box.decoding import Decoding
-from device.box.hands import Choice, Hands, words
+from device.box.hands import Choice, Hands, list_choices, words
 from device.box.instrument import Instrument, Memory
 from device.box.midi_control import (
     BlendMoved,
@@ -38,6 +36,7 @@ from device.box.midi_control import (
     Tempo,
     Unplugged,
 )
+from device.box.report import Report
 from device.box.settings import Settings
 from device.box.sound import LOWER, Sound
 from device.box.state import CornerChoice
@@ -56,7 +55,6 @@ STACK_BYTES = 1 << 20  # of a thread, whose memory is locked: eight times that, 
 SHOW_S = 0.1  # between two pictures for the display
 FIRST_SOUND_S = 10.0  # then the box says that it is ready, sound or not: it can be reached
 PAIRING_KEY_BYTES = 256
-THERMOMETER = Path("/sys/class/thermal/thermal_zone0/temp")
 
 log = logging.getLogger("tetrad")
 
@@ -80,7 +78,6 @@ class Box:
         files.make_folder(start.folder)
         self._decoding = Decoding(Options(decoder, decoding.edge_tpu, decoding.worker_memory_mb << 20),
                                   decoding.workers, self._next_job, lambda *done: self._instrument.take(*done))
-        self._started_s = time.monotonic()
         self.store = Store(start.folder, settings.serial.most_presets, settings.serial.most_mb << 20)
         self._state = state.load(start.folder)
         self._keeper = state.Keeper(start.folder, self._state)
@@ -104,7 +101,7 @@ class Box:
         self._loading = asyncio.Lock()
         self._fault = ""
         self._timbre: tuple[object, Any] = (None, None)
-        self._cpu = _Processor()
+        self._report = Report(start.folder, self._sound, self._instrument, self._decoding)
 
     # --- From beginning to end.
 
@@ -254,7 +251,7 @@ class Box:
     async def _first_sound(self) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._instrument.plays(), FIRST_SOUND_S)
-        log.info("ready after %.1f s", time.monotonic() - self._started_s)
+        log.info("ready after %.1f s", self._report.uptime_s())
         notify.ready()
 
     async def _serve(self) -> None:
@@ -338,18 +335,7 @@ class Box:
         task.add_done_callback(self._tasks.discard)
 
     async def _list_choices(self) -> None:
-        """All instruments of all presets, each once, for the encoders."""
-
-        def listed() -> list[Choice]:
-            found: dict[tuple[str, bytes], Choice] = {}
-            for name in self.store.names():
-                with contextlib.suppress(TetradError):
-                    for number, corner in enumerate(self.store.read(name).corners):
-                        found.setdefault((corner.name, corner.values.tobytes()[:64]),
-                                         Choice(corner.name, CornerChoice(name, number)))
-            return list(found.values())
-
-        self._choices = await asyncio.to_thread(listed)
+        self._choices = await asyncio.to_thread(list_choices, self.store)
 
     # --- What hands do (device.box.hands.Hand).
 
@@ -421,9 +407,7 @@ class Box:
             self._stop.set()
 
     def about(self) -> str:
-        decoder = self._decoding.about
-        xruns = self._sound.meters()["xruns"]
-        return f"Tetrad {version()}, {decoder.runs_on if decoder else 'no decoder'}, {xruns} xruns"
+        return self._report.about()
 
     def _move(self, x: float, y: float, sent: bool = False) -> None:
         self._state.x, self._state.y = x, y
@@ -453,50 +437,13 @@ class Box:
             self._instrument.name = self._state.preset = name
 
     def progress(self) -> dict[str, object]:
-        decoded, cells = self._instrument.progress()
-        return {"preset": self._instrument.name, "decoded": decoded, "cells": cells}
+        return self._report.progress()
 
     def status(self) -> dict[str, object]:
-        card, engine, keyboard = self._sound.meters(), self._sound.engine.meters(), self._sound.keyboard.meters()
-        decoder = self._decoding.about
-        return {
-            "preset": self._instrument.name, "voices": engine["voices"], "limit": card["voices"],
-            "xruns": card["xruns"], "audio": card["state"], "load_percent": round(100 * card["load"]),
-            "cpu_percent": self._cpu.percent(), "temperature_c": _temperature_c(),
-            "free_bytes": shutil.disk_usage(self._start.folder).free, "keyboards": keyboard["sources"],
-            "decoder": self._instrument.decoder, "runs_on": decoder.runs_on if decoder else "",
-            "restarts": self._decoding.restarts, "faults": self.faults(), "version": version(),
-            "uptime_s": round(time.monotonic() - self._started_s)}
+        return self._report.status(self.faults())
 
     async def _reset(self) -> None:
         self._stop.set()
-
-
-class _Processor:
-    """How busy this process keeps the machine, over the last while."""
-
-    def __init__(self) -> None:
-        self._then = time.monotonic(), time.process_time()
-
-    def percent(self) -> int:
-        """Of one core, since it was last asked."""
-        before, self._then = self._then, (time.monotonic(), time.process_time())
-        return round(100 * (self._then[1] - before[1]) / max(self._then[0] - before[0], 1e-3))
-
-
-def _temperature_c() -> float:
-    """The processor's; 0 where there is no thermometer."""
-    try:
-        return int(THERMOMETER.read_text()) / 1000
-    except (OSError, ValueError):
-        return 0.0
-
-
-def version() -> str:
-    try:
-        return metadata.version("tetrad")
-    except metadata.PackageNotFoundError:  # from a checkout
-        return "unknown"
 
 
 def _serial_server() -> Any:

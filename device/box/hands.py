@@ -3,6 +3,7 @@
 docs/box.md tells it to the player.
 """
 
+import contextlib
 import math
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -10,6 +11,8 @@ from typing import Protocol
 from device.box.midi_map import Target, default_target
 from device.box.settings import Settings
 from device.box.state import CornerChoice
+from device.box.store import Store
+from device.errors import TetradError
 from device.panel.events import Event, KnobMoved, Pressed, Turned
 from device.panel.knobs import Takeover
 from device.synth_settings import WORDS
@@ -28,6 +31,17 @@ class Choice:
 
     name: str
     of: CornerChoice
+
+
+def list_choices(store: Store) -> list[Choice]:
+    """All instruments of all presets, each once. It reads every preset: for a thread that may."""
+    found: dict[tuple[str, bytes], Choice] = {}
+    for name in store.names():
+        with contextlib.suppress(TetradError):  # one that is damaged, or was removed just now
+            for number, corner in enumerate(store.read(name).corners):
+                same = corner.name, corner.values.tobytes()
+                found.setdefault(same, Choice(corner.name, CornerChoice(name, number)))
+    return list(found.values())
 
 
 class Hand(Protocol):
