@@ -1,7 +1,7 @@
 """What the player's hands do: each control of the panel, and what is read on the display then."""
 
 import pytest
-from small_presets import small_preset
+from small_presets import CORNERS, small_preset
 
 from device.box.hands import SETTLE_S, Choice, Hands, list_choices, share_of, words
 from device.box.midi_map import default_target
@@ -192,11 +192,13 @@ def test_settings_in_words(name, value, text):
 def test_all_instruments_of_all_presets_are_listed_once_and_what_is_damaged_is_not(tmp_path):
     store = Store(tmp_path)
     shipped = list_choices(store)
-    assert {choice.of.preset for choice in shipped} == set(store.names())
-    assert len({(choice.name, choice.of) for choice in shipped}) == len(shipped)
+    corners = [corner for name in store.names() for corner in store.read(name).corners]
+    instruments = {(corner.name, corner.values.tobytes()) for corner in corners}
+    assert len(shipped) == len(instruments) < len(corners)
     store.add("copy", store.data("first"))
     assert list_choices(store) == shipped
     (tmp_path / "presets" / "bad.tetrad").write_bytes(b"bad")
     assert list_choices(Store(tmp_path)) == shipped
     store.add("own", small_preset())
-    assert {choice.of.preset for choice in list_choices(store)} == {*store.names()} - {"copy", "bad"}
+    assert list_choices(store)[len(shipped):] == [
+        Choice(name, CornerChoice("own", number)) for number, name in enumerate(CORNERS)]
