@@ -31,7 +31,8 @@ class Report:
         """docs/serial.md tells what stands in it."""
         card, engine, keyboard = self._sound.meters(), self._sound.engine.meters(), self._sound.keyboard.meters()
         return {
-            "preset": self._instrument.name, "voices": engine["voices"], "limit": card["voices"],
+            "preset": self._instrument.name, "tempo_bpm": round(self._instrument.settings.get("tempo_bpm", 0.0), 1),
+            "voices": engine["voices"], "limit": card["voices"],
             "xruns": card["xruns"], "audio": card["state"], "load_percent": round(100 * card["load"]),
             "cpu_percent": self._cpu_percent(), "temperature_c": temperature_c(),
             "free_bytes": shutil.disk_usage(self._folder).free, "keyboards": keyboard["sources"],

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from running_box import ROOT, RunningBox
-from small_presets import small_preset
+from small_presets import small_disk, small_preset
 
 from device.box import state
 from device.box.store import Store
@@ -124,6 +124,34 @@ def test_a_controller_is_learnt_and_remembered(folder):
         while state.load(folder).changes.get("release_ms") != 20_000:
             assert time.monotonic() < latest_s, box.said()
             time.sleep(0.1)
+
+
+def test_a_clock_sets_the_tempo_until_it_is_silent(folder):
+    with RunningBox(folder) as box:
+        assert box.plays()["tempo_bpm"] == 120
+        next_s = time.monotonic()
+        for _ in range(96):  # two beats and more, at 90 a minute
+            box.midi(0xF8)
+            next_s += 60 / 90 / 24
+            time.sleep(max(next_s - time.monotonic(), 0))
+        assert box.status()["tempo_bpm"] == pytest.approx(90, abs=3)
+        box.until(lambda status: status["tempo_bpm"] == 120)
+
+
+def test_on_a_disk_that_is_full_it_plays_on(folder):
+    folder.mkdir()
+    with small_disk(folder, 60_000), RunningBox(folder, *script(folder, "0.5 attack 0.2", "3.0 attack 0.8")) as box:
+        box.plays()
+        assert box.wire.upload("mine", small_preset())["off"] == len(small_preset())
+        refused = box.wire.upload("more", small_preset(0, 4))
+        assert refused.get("rc") or refused.get("err"), refused
+        assert box.wire.ask("select", name="mine") == {}
+        box.until(lambda status: status["preset"] == "mine" and status["decoded"] > 30)
+        box.midi(NOTE_ON, 60, 100)
+        box.until(lambda status: status["voices"] == 1)
+        assert box.stop() == 0
+        assert "Traceback" not in (folder.parent / "state.log").read_text()
+        assert Store(folder).data("mine") == small_preset()
 
 
 def test_what_comes_in_goes_out_again_where_that_is_wanted(folder):
