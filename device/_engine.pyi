@@ -137,8 +137,8 @@ class Engine:
     def set_bank(self, velocities: Sequence[int], tables: Sequence[Table], grid: int = 0) -> None:
         """Takes a table a pitch, ascending, with a layer for each of 1..4 ascending MIDI velocities.
 
-        grid: the cells' a side, to be said where all tables hold cells that are alike: [layers, 1, 1, samples], for each
-        layer the sound that stands in all places.
+        grid: the cells' a side, to be said where all tables hold cells that are alike: [layers, 1, 1, samples], for
+        each layer the sound that stands in all places.
 
         The arrays are held until another bank has taken their place, not copied. `samples` are whole columns, and so is
         the body, loop_start + loop_samples; its last loop_samples go round while a note is held (0: it ends), and what
@@ -149,8 +149,8 @@ class Engine:
     def add_table(self, table: Table) -> bool:
         """Adds a table to the bank set last. Keys that are held, and to which it is nearer, go over to it within 2 ms.
 
-        False where too much (256) is on its way. ValueError, and nothing changed, where it does not fit the bank, or the
-        bank has one of its pitch.
+        False where too much (256) is on its way. ValueError, and nothing changed, where it does not fit the bank, or
+        the bank has one of its pitch.
         """
 
     def collect(self) -> None:
