@@ -4,11 +4,13 @@ import contextlib
 import os
 import shutil
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from device import files
+from device.bake import PitchShape
 from device.bank import Bank, Pad
 from device.errors import TetradError
 from device.preset import Preset
@@ -30,7 +32,7 @@ class BankCache:
     def open(self, preset: Preset, decoder: str, grid: int) -> Bank:
         """The bank of a preset, with what of it is there; what is damaged, or half-written, is not. Raises TetradError
         where the disk refuses."""
-        with self._lock:
+        with self._alone():
             return self._open(preset, decoder, grid)
 
     def read(self, bank: Bank, pitch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -38,7 +40,7 @@ class BankCache:
 
         Raises TetradError where they are not there, or damaged.
         """
-        with self._lock:
+        with self._alone():
             bank.table(pitch)  # raises where it is not as it should be
             try:
                 return np.load(bank.table_path(pitch), allow_pickle=False), bank.levels(pitch)
@@ -48,12 +50,20 @@ class BankCache:
     def store(self, preset: Preset, decoder: str, pitch: int, pad: Pad) -> bool:
         """Keeps a pitch more; other banks make room for it. False where there is none. Raises TetradError where the
         disk refuses."""
-        with self._lock:
+        with self._alone():
             bank = self._open(preset, decoder, pad.cells.shape[1])
             if bank.is_whole(pitch) or not self._make_room(bank.directory, pad.cells.nbytes + pad.levels.nbytes):
                 return False
             self._bank = bank.store(pitch, pad)
             return True
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except OSError as error:
+                raise TetradError(f"cannot use {error.filename or self._folder}: {error.strerror or error}") from error
 
     def _open(self, preset: Preset, decoder: str, grid: int) -> Bank:
         path = self._folder / f"{preset.digest[:NAME_DIGITS]}-{decoder}-{grid}"
@@ -62,7 +72,7 @@ class BankCache:
         files.make_folder(self._folder)
         try:
             bank = Bank.open(path)
-            if (bank.preset, bank.decoder, bank.grid) != (preset.digest, decoder, grid):
+            if (bank.preset, bank.decoder, bank.grid) != (preset.digest, decoder, grid) or not fits(bank, preset):
                 raise TetradError("it is another's")
             bank.clean()
         except TetradError:
@@ -87,6 +97,15 @@ class BankCache:
                 (oldest[0] / "bank.json").unlink()  # first, so that a bank half deleted is none
             shutil.rmtree(oldest[0], ignore_errors=True)
             del sizes[oldest.pop(0)]
+
+
+def fits(bank: Bank, preset: Preset) -> bool:
+    """Whether its cells are as long as the preset's are now, and loop where those do."""
+    shapes = {pitch: PitchShape.of(preset, pitch) for pitch in bank.pitches}
+    return bank.velocities == preset.velocities and all(
+        (entry.samples, entry.loop_start, entry.loop_samples)
+        == (shapes[pitch].samples, shapes[pitch].loop_start, shapes[pitch].loop_samples)
+        for pitch, entry in bank.entries.items())
 
 
 def _bytes(folder: Path) -> int:

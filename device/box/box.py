@@ -10,6 +10,7 @@ One asyncio loop does all control. It turns a hundred times a second; whatever w
 import asyncio
 import contextlib
 import logging
+import re
 import signal
 import sys
 import threading
@@ -22,9 +23,10 @@ from typing import Any
 from device import files
 from device.box import notify, picture, state
 from device.box.bank_cache import BankCache
+from device.box.catalogue import Catalogue
 from device.box.decoder_process import Options
 from device.box.decoding import Decoding
-from device.box.hands import Choice, Hands, list_choices, words
+from device.box.hands import Choice, Hands, words
 from device.box.instrument import Instrument, Memory
 from device.box.midi_control import (
     BlendMoved,
@@ -46,8 +48,9 @@ from device.errors import TetradError
 from device.model_file import FACTORY_DECODER, MAX_MODEL_BYTES, model_id
 from device.panel.events import Ended, Light, Panel
 from device.panel.view import View
-from device.preset import CORNERS, Preset
+from device.preset import CORNERS, FACTORY_PRESET, Preset
 from device.service.power import power_off
+from device.synth_settings import RANGES, Synth
 
 TICK_S = 0.01
 SWITCH_S = 0.001  # between threads: edges of encoders are told by one of them, and are worth nothing late
@@ -55,6 +58,10 @@ STACK_BYTES = 1 << 20  # of a thread, whose memory is locked: eight times that, 
 SHOW_S = 0.1  # between two pictures for the display
 FIRST_SOUND_S = 10.0  # then the box says that it is ready, sound or not: it can be reached
 PAIRING_KEY_BYTES = 256
+MOST_VOLUME = RANGES["volume"][2]
+
+Corners = tuple[CornerChoice | None, ...]
+NO_CORNERS: Corners = (None,) * CORNERS
 
 log = logging.getLogger("tetrad")
 
@@ -93,8 +100,9 @@ class Box:
         if settings.midi.mpe_members:
             self._midi.set_zone(LOWER, settings.midi.mpe_members)
         self._hands = Hands(self, settings)
-        self._choices: list[Choice] = []
-        self._digest = ""  # of the preset as it is stored
+        self._catalogue = Catalogue(self.store)
+        self._base: Preset | None = None  # the preset as it was stored
+        self._wanted: list[str] = []  # the preset that was chosen last, until it is loaded
         self._not_copied = 0
         self._stop = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -116,7 +124,7 @@ class Box:
             async with asyncio.TaskGroup() as group:
                 parts = [group.create_task(part) for part in (
                     self._turn(), self._show(), self._decoding.run(), self._instrument.fetch(), self._first_sound(),
-                    self._serve())]
+                    self._serve(), self._catalogue.run())]
                 await self._stop.wait()
                 notify.stopping()
                 self._panel.light(Light.STOPPING)
@@ -129,16 +137,7 @@ class Box:
         self._sound.start()
         self._midi.map.apply(self._sound.keyboard)
         self._move(self._state.x, self._state.y)
-        changes = dict(self._state.changes)
-        try:
-            self._load(*self._first_preset(), changes)
-        except TetradError as error:
-            if self._start.preset:
-                raise
-            log.warning("%s", error)
-            name = self.store.names()[0]
-            self._state.corners = (None,) * CORNERS
-            self._load(name, self.store.read(name), {})
+        self._load_first()
 
     def _end(self) -> None:
         self._panel.close()
@@ -147,17 +146,26 @@ class Box:
         if self._din:
             self._din.close()
 
-    def _first_preset(self) -> tuple[str, Preset]:
-        """That of the command line, or that which played last."""
+    def _load_first(self) -> None:
+        """The preset of the command line, or that which played last, or the first that can be read."""
         asked = self._start.preset
-        if asked and asked not in self.store.names() and Path(asked).is_file():
-            return Path(asked).stem, Preset.read(Path(asked))
         if asked:
-            self._state.corners, self._state.changes = (None,) * CORNERS, {}
-        name = asked or self._state.preset or self.store.names()[0]
-        preset = self.store.read(name)
-        self._digest = preset.digest
-        return name, self._with_corners(preset)
+            self._state.changes = {}
+            stored = asked in self.store.names() or not Path(asked).is_file()
+            base = self.store.read(asked) if stored else Preset.read(Path(asked))
+            self._load(asked if stored else Path(asked).stem, base, base, NO_CORNERS)
+            return
+        for name in dict.fromkeys([self._state.preset, *self.store.names()]):
+            try:
+                if name:
+                    base = self.store.read(name)
+                    self._load(name, base, *self._with_corners(base, self._state.corners))
+                    return
+            except TetradError as error:
+                log.warning("%s", error)
+            self._state.corners, self._state.changes = NO_CORNERS, {}
+        base = Preset.read(FACTORY_PRESET)
+        self._load(FACTORY_PRESET.stem, base, base, NO_CORNERS)
 
     async def _turn(self) -> None:
         watchdog = notify.Watchdog(lambda: int(self._sound.meters()["blocks"]))
@@ -188,19 +196,21 @@ class Box:
         """What came by MIDI."""
         match action:
             case ChoosePreset(number):
-                names = self.store.names()
-                if number < len(names):
-                    self.choose(names[number])
+                if number < len(self._catalogue.names):
+                    self.choose(self._catalogue.names[number])
             case Tempo(bpm):
-                preset = self._instrument.preset
-                self._instrument.set("tempo_bpm", bpm or (preset.synth if preset else {}).get("tempo_bpm", 120.0))
+                own = self._state.changes.get("tempo_bpm", self._own("tempo_bpm"))
+                self._instrument.set("tempo_bpm", bpm or own)
             case BlendMoved(x, y):
                 self._move(x, y, sent=True)
-                self._hands.placed()
+                self._hands.moved_elsewhere()
             case ParameterMoved(name, value):
                 self._instrument.note(name, value)
-                self._state.changes[name] = value
-                self._hands.placed()
+                if name != "volume":
+                    self._state.changes[name] = value
+                elif self._own("volume") > 0:
+                    self._state.volume = min(value / self._own("volume"), MOST_VOLUME)
+                self._hands.set_elsewhere(name)
                 self._hands.say(words(name, value), now_s)
             case Learned(parameter, controller):
                 self._midi.map.apply(self._sound.keyboard)
@@ -214,7 +224,6 @@ class Box:
 
     async def _show(self) -> None:
         """The display, the lamp, and systemd's line."""
-        await self._list_choices()
         said = ""
         while True:
             faults = self.faults()
@@ -285,40 +294,59 @@ class Box:
     def _next_job(self) -> Any:
         return self._instrument.next_job()
 
-    def _load(self, name: str, preset: Preset, changes: dict[str, float]) -> None:
-        self._state.preset, self._state.changes = name, changes
-        scaled = dict(changes)
-        scaled["volume"] = min(changes.get("volume", preset.synth.get("volume", 1.0)) * self._state.volume, 2.0)
-        self._instrument.load(name, preset, scaled)
+    def _with_corners(self, base: Preset, corners: Corners) -> tuple[Preset, Corners]:
+        """A preset with the player's instruments in its corners, and those that there are."""
+        found = list(corners)
+        for number, choice in enumerate(corners):
+            if choice:
+                try:
+                    base = base.with_corner(number, self.store.read(choice.preset), choice.corner)
+                except TetradError as error:
+                    log.warning("%s", error)
+                    found[number] = None
+        return base, tuple(found)
+
+    def _load(self, name: str, base: Preset, preset: Preset, corners: Corners) -> None:
+        """A preset, as it was stored and with these corners, and with the changes of the state."""
+        self._state.preset, self._state.corners, self._base = name, corners, base
+        changes = dict(self._state.changes)
+        changes["volume"] = min(preset.synth.get("volume", 1.0) * self._state.volume, MOST_VOLUME)
+        if self._midi.clock.bpm:
+            changes["tempo_bpm"] = self._midi.clock.bpm
+        self._instrument.load(name, preset, changes)
         self._hands.placed()
         log.info("preset %s", name)
 
-    def _with_corners(self, preset: Preset) -> Preset:
-        """With the instruments that the player has put in its corners; one that is there no more is left out."""
-        for number, choice in enumerate(self._state.corners):
-            if choice is None:
-                continue
-            try:
-                preset = preset.with_corner(number, self.store.read(choice.preset), choice.corner)
-            except TetradError as error:
-                log.warning("%s", error)
-                self._set_corner(number, None)
-        return preset
-
-    def _set_corner(self, number: int, choice: CornerChoice | None) -> None:
-        corners = list(self._state.corners)
-        corners[number] = choice
-        self._state.corners = tuple(corners)
-
-    async def _load_named(self, name: str, keep: bool) -> None:
+    async def _load_named(self, name: str, keep: bool = False) -> None:
         """keep: with the corners and changes that the player has made. Raises TetradError."""
         async with self._loading:
-            preset = await asyncio.to_thread(self.store.read, name)
+            base = await asyncio.to_thread(self.store.read, name)
+            wanted = self._state.corners if keep else NO_CORNERS
+            preset, corners = await asyncio.to_thread(self._with_corners, base, wanted)
             if not keep:
-                self._state.corners = (None,) * CORNERS
-            self._digest = preset.digest
-            preset = await asyncio.to_thread(self._with_corners, preset)
-            self._load(name, preset, dict(self._state.changes) if keep else {})
+                self._state.changes = {}
+            self._load(name, base, preset, corners)
+
+    async def _load_wanted(self) -> None:
+        """What was chosen last: one who turns over many presets waits for none but the last."""
+        while self._wanted:
+            name = self._wanted[-1]
+            try:
+                await self._load_named(name)
+            except TetradError as error:
+                self._tell(error)
+            self._wanted = [] if self._wanted[-1] == name else self._wanted[-1:]
+
+    async def _change_corner(self, number: int, choice: CornerChoice | None) -> None:
+        async with self._loading:
+            if base := self._base:
+                wanted = (*self._state.corners[:number], choice, *self._state.corners[number + 1:])
+                preset, corners = await asyncio.to_thread(self._with_corners, base, wanted)
+                self._load(self._state.preset, base, preset, corners)
+
+    def _tell(self, error: TetradError) -> None:
+        log.warning("%s", error)
+        self._hands.say(str(error), time.monotonic())
 
     def _do(self, what: Coroutine[Any, Any, None]) -> None:
         """Begins it; what goes wrong is said."""
@@ -327,15 +355,11 @@ class Box:
             try:
                 await what
             except TetradError as error:
-                log.warning("%s", error)
-                self._hands.say(str(error), time.monotonic())
+                self._tell(error)
 
         task = asyncio.create_task(told())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    async def _list_choices(self) -> None:
-        self._choices = await asyncio.to_thread(list_choices, self.store)
 
     # --- What hands do (device.box.hands.Hand).
 
@@ -343,7 +367,7 @@ class Box:
         """A setting of the sound; `volume` is the box's own, and turns every preset's."""
         if name == "volume":
             self._state.volume = value
-            value *= self._own("volume", 1.0)
+            value = min(value * self._own("volume"), MOST_VOLUME)
         else:
             self._state.changes[name] = value
         self._instrument.set(name, value)
@@ -358,13 +382,13 @@ class Box:
         return self._instrument.point
 
     def names(self) -> list[str]:
-        return self.store.names()
+        return self._catalogue.names
 
     def selected(self) -> str:
         return self._instrument.name
 
     def choices(self) -> list[Choice]:
-        return self._choices
+        return self._catalogue.choices
 
     def corners(self) -> tuple[str, str, str, str]:
         preset = self._instrument.preset
@@ -372,27 +396,31 @@ class Box:
         return one, two, three, four
 
     def choose(self, name: str) -> None:
-        self._do(self._load_named(name, keep=False))
+        self._wanted.append(name)
+        if len(self._wanted) == 1:
+            self._do(self._load_wanted())
 
     def choose_corner(self, number: int, choice: CornerChoice | None) -> None:
-        self._set_corner(number, choice)
-        self._do(self._load_named(self._instrument.name, keep=True))
+        self._do(self._change_corner(number, choice))
 
     def save(self) -> str:
         """The preset as it is now, as one of the box's own; its name."""
-        preset, names = self._instrument.preset, self.store.names()
+        preset, names = self._instrument.preset, self._catalogue.names
         if preset is None:
             return ""
-        base = self._instrument.name.rstrip("0123456789 ")[:40] or "Own"
+        base = re.sub("[^A-Za-z0-9 _-]", "", self._instrument.name).rstrip("0123456789 ")[:40].strip() or "Own"
         name = next(new for n in range(2, len(names) + 3) if (new := f"{base} {n}") not in names)
+        names.append(name)  # it is taken from now on
         own = dict(preset.synth) | self._state.changes
-        self._do(self._save(name, replace(preset, name=name, synth=type(preset.synth)(**own))))
+        self._do(self._save(name, replace(preset, name=name, synth=Synth(**own))))
         return f"Saved as {name}"
 
     async def _save(self, name: str, preset: Preset) -> None:
-        await asyncio.to_thread(lambda: self.store.add(name, preset.to_bytes()))
-        await self._list_choices()
-        await self._load_named(name, keep=False)
+        try:
+            await asyncio.to_thread(lambda: self.store.add(name, preset.to_bytes()))
+        finally:
+            self._catalogue.changed()
+        await self._load_named(name)
 
     def learn(self, parameter: str) -> None:
         self._midi.map.learn(parameter)
@@ -416,25 +444,26 @@ class Box:
         if not sent:
             self._sound.keyboard.set_blend(x, y)
 
-    def _own(self, name: str, first: float) -> float:
+    def _own(self, name: str) -> float:
         """A setting as the preset has it."""
-        preset = self._instrument.preset
-        return preset.synth.get(name, first) if preset else first
+        return self._base.synth.get(name, RANGES[name][0]) if self._base else RANGES[name][0]
 
     # --- What comes over the line (device.serial_line.box.Box).
 
     async def select(self, name: str) -> None:
-        await self._load_named(name, keep=False)
+        await self._load_named(name)
 
     async def changed(self, name: str, removed: bool) -> None:
-        await self._list_choices()
-        if removed:
-            return
-        if name == self._instrument.name:
+        self._catalogue.changed()
+        if name == self._instrument.name and not removed:
             await self._load_named(name, keep=True)
-        elif (self._instrument.name not in self.store.names()
-              and (await asyncio.to_thread(self.store.read, name)).digest == self._digest):  # it was renamed
-            self._instrument.name = self._state.preset = name
+
+    async def renamed(self, old: str, new: str) -> None:
+        self._catalogue.changed()
+        self._state.corners = tuple(choice and replace(choice, preset=new if choice.preset == old else choice.preset)
+                                    for choice in self._state.corners)
+        if self._instrument.name == old:
+            self._instrument.name = self._state.preset = new
 
     def progress(self) -> dict[str, object]:
         return self._report.progress()

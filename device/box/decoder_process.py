@@ -36,6 +36,7 @@ T = TypeVar("T")
 NICENESS = 10  # sound, keys and knobs come first
 OOM_SCORE = 500  # where memory is short, this goes before who plays
 START_S = 60.0  # until it has loaded its decoder, on a slow card beside busy cores
+REAP_S = 0.2
 PARENT_S = 1.0  # between two looks whether who started it still lives
 
 TPU, CPU = "Edge TPU", "CPU"
@@ -113,9 +114,10 @@ class DecoderProcess:
         return self._answer(Sounds, within_s)
 
     def kill(self) -> None:
-        """Ends it, whatever it is at."""
+        """Ends it, whatever it is at. One that a driver holds in the kernel ends when that lets go of it."""
         self._process.kill()
-        self._process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(REAP_S)
         self._line.close()
 
     @property

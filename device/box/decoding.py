@@ -9,19 +9,24 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
-from device.box.decoder_process import CPU, TPU, About, DecoderProcess, Fault, Options, Sounds
+from device.box.decoder_process import CPU, START_S, TPU, About, DecoderProcess, Fault, Options, Sounds
 from device.box.pad import Job, Pad
 from device.errors import TetradError
 from device.model_file import FACTORY_DECODER, compiled_beside
 
 WITHIN_S = 30.0  # for some cells; a Raspberry Pi Zero takes a few seconds
+MARGIN_S = 5.0  # beyond what a process is given itself
 REST_S, LONGEST_REST_S = 0.5, 30.0  # after a fault; doubled by each that follows
 FORGIVEN_S = 120.0  # after a fault: what fails now and then decodes much in between, and is counted all the same
 TPU_FAULTS = 3  # of late, until the CPU takes over
 JOB_FAULTS = 3  # of one job, until it is left out
 
+T = TypeVar("T")
 log = logging.getLogger("tetrad.decoding")
 
 
@@ -43,6 +48,8 @@ class Decoding:
         self._next_job, self._taken = next_job, taken
         self._work = asyncio.Event()
         self._faults: Counter[tuple[str, Job]] = Counter()
+        # Of their own, for what hangs there must hold up nothing else; twice as many, as it may hang for a while
+        self._threads = ThreadPoolExecutor(2 * workers, thread_name_prefix="decoding")
         self._workers = [_Worker(self, self._options) for _ in range(1 if self._options.edge_tpu else workers)]
         self.about: About | None = None  # of the processes; None: none has come up yet
         self.problem = ""  # why nothing is decoded, in a line
@@ -50,9 +57,21 @@ class Decoding:
 
     async def run(self) -> None:
         """Decodes until it is cancelled, then ends the processes."""
-        async with asyncio.TaskGroup() as group:
-            for worker in self._workers:
-                group.create_task(worker.run())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for worker in self._workers:
+                    group.create_task(worker.run())
+        finally:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def in_thread(self, function: Callable[[], T], within_s: float) -> T:
+        """What it returns or raises; Fault where it takes much longer than it should, as where a process that stands
+        still is told something."""
+        running = asyncio.get_running_loop().run_in_executor(self._threads, function)
+        try:
+            return await asyncio.wait_for(running, within_s + MARGIN_S)
+        except TimeoutError as error:
+            raise Fault(f"it has not taken anything for {within_s + MARGIN_S:g} s") from error
 
     def wake(self) -> None:
         """There may be work."""
@@ -102,7 +121,7 @@ class _Worker:
     async def _start(self) -> bool:
         """Whether the process has come up."""
         try:
-            self._all.about = await asyncio.to_thread(self._process.about)
+            self._all.about = await self._all.in_thread(self._process.about, START_S)
         except (Fault, TetradError) as error:
             await self._restart(str(error), use_tpu=isinstance(error, Fault))
             return False
@@ -115,7 +134,7 @@ class _Worker:
         while True:
             pad, job = await self._all.job()
             try:
-                sounds = await asyncio.to_thread(self._decode, pad, job)
+                sounds = await self._all.in_thread(partial(self._decode, pad, job), WITHIN_S)
             except TetradError as error:
                 self._all.failed(pad, job, str(error))
             except Fault as fault:

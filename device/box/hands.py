@@ -3,7 +3,6 @@
 docs/box.md tells it to the player.
 """
 
-import contextlib
 import math
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -11,8 +10,6 @@ from typing import Protocol
 from device.box.midi_map import Target, default_target
 from device.box.settings import Settings
 from device.box.state import CornerChoice
-from device.box.store import Store
-from device.errors import TetradError
 from device.panel.events import Event, KnobMoved, Pressed, Turned
 from device.panel.knobs import Takeover
 from device.synth_settings import WORDS
@@ -31,17 +28,6 @@ class Choice:
 
     name: str
     of: CornerChoice
-
-
-def list_choices(store: Store) -> list[Choice]:
-    """All instruments of all presets, each once. It reads every preset: for a thread that may."""
-    found: dict[tuple[str, bytes], Choice] = {}
-    for name in store.names():
-        with contextlib.suppress(TetradError):  # one that is damaged, or was removed just now
-            for number, corner in enumerate(store.read(name).corners):
-                same = corner.name, corner.values.tobytes()
-                found.setdefault(same, Choice(corner.name, CornerChoice(name, number)))
-    return list(found.values())
 
 
 class Hand(Protocol):
@@ -101,9 +87,19 @@ class Hands:
         self.menu: Menu | None = None
 
     def placed(self) -> None:
-        """Values are others than the knobs say: another preset, or they were moved by MIDI."""
+        """Values are others than the knobs say, as of another preset."""
+        for target in self._pots.values():
+            self.set_elsewhere(target.parameter)
+        self.moved_elsewhere()
+
+    def set_elsewhere(self, parameter: str) -> None:
+        """One of them was set, by MIDI."""
         for knob, target in self._pots.items():
-            self._takeover.place(knob, share_of(target, self._box.value(target.parameter)))
+            if target.parameter == parameter:
+                self._takeover.place(knob, share_of(target, self._box.value(parameter)))
+
+    def moved_elsewhere(self) -> None:
+        """The blend was moved, by MIDI."""
         for axis, value in zip(BLEND, self._box.point(), strict=True):
             self._takeover.place(axis, value)
 

@@ -142,7 +142,7 @@ class Instrument:
     def take(self, pad: Pad, job: Job, sounds: Sounds) -> None:
         """For Decoding: what it has decoded, perhaps of a preset that plays no more."""
         pad.take(job, sounds)
-        if pad in self._pads() and pad.whole(job.pitch) is not None:
+        if job.point is None and pad in self._pads() and pad.is_whole(job.pitch):
             self._whole.put_nowait((pad, job.pitch))
 
     def progress(self) -> tuple[int, int]:
@@ -193,10 +193,14 @@ class Instrument:
         told = ""
         while True:
             pad, pitch = await self._whole.get()
-            if pad not in self._pads() or (whole := pad.whole(pitch)) is None:
+            if pad not in self._pads():
                 continue
+
+            def store(pad: Pad = pad, pitch: int = pitch) -> None:
+                self._cache.store(pad.preset, self.decoder, pitch, pad.whole(pitch))
+
             try:
-                await asyncio.to_thread(self._cache.store, pad.preset, self.decoder, pitch, whole)
+                await asyncio.to_thread(store)
                 told = ""
             except TetradError as error:
                 if str(error) != told:
@@ -222,4 +226,4 @@ class Instrument:
 
     def _count_knobs(self) -> None:
         for pad in self._pads():
-            pad.knobs_count = not any(self.settings[name] for name in MOVES_BLEND)
+            pad.count_knobs(not any(self.settings[name] for name in MOVES_BLEND))

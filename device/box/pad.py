@@ -123,14 +123,11 @@ class _Table:
 
 
 class Pad:
-    """A preset's, at ascending pitches. It belongs to one thread.
-
-    `knobs_count`: False where something else moves the blend (an LFO), or notes keep the one that they began with.
-    """
+    """A preset's, at ascending pitches. It belongs to one thread."""
 
     def __init__(self, preset: Preset, pitches: Sequence[int], grid: int = GRID) -> None:
         self.preset, self.pitches, self.grid = preset, tuple(pitches), grid
-        self.knobs_count = True
+        self._knobs_count = True
         self.elsewhere: set[int] = set()  # pitches that come whole, from a disk
         self._tables = {pitch: _Table(PitchShape.of(preset, pitch), preset.layers, grid) for pitch in pitches}
         self._point: Point = (0.5, 0.5)
@@ -145,6 +142,15 @@ class Pad:
         if max(abs(x - self._point[0]), abs(y - self._point[1])) < STILL:
             return
         self._point, self._moved_s = (x, y), now_s
+        self._forget_exact()
+
+    def count_knobs(self, count: bool) -> None:
+        """They do not where something else moves the blend (an LFO), or notes keep the one that they began with."""
+        if not count and self._knobs_count:
+            self._forget_exact()
+        self._knobs_count = count
+
+    def _forget_exact(self) -> None:
         self._asked.clear()
         for table in self._tables.values():
             if table.exact:
@@ -158,7 +164,7 @@ class Pad:
         if job.point is None:
             for cell, sound in zip(job.cells, found, strict=True):
                 table.put((job.layer, *cell), sound)
-        elif job.point == self._point:
+        elif job.point == self._point and self._knobs_count:
             table.exact[job.layer] = found[0]
             table.changed = True
 
@@ -176,11 +182,13 @@ class Pad:
         for cell in job.cells:
             self._tables[job.pitch].missing[(job.layer, *cell)] = True
 
-    def whole(self, pitch: int) -> WholePad | None:
-        """All of a pitch, to be kept; None where something is missing."""
+    def is_whole(self, pitch: int) -> bool:
+        """Nothing of a pitch is missing; from then on it stays as it is."""
+        return self._tables[pitch].is_whole
+
+    def whole(self, pitch: int) -> WholePad:
+        """All of a pitch that is whole, to be kept. It copies some MB: for a thread that may take its time."""
         table = self._tables[pitch]
-        if not table.is_whole:
-            return None
         places = sorted(table.sounds)
         cells, levels = (np.stack([getattr(table.sounds[place], of) for place in places]).reshape(
             *table.missing.shape, -1) for of in ("sound", "levels"))
@@ -226,7 +234,7 @@ class Pad:
     def _jobs(self, held: Sequence[int], order: Sequence[int], now_s: float) -> Iterator[Job]:
         for pitch in held:
             yield from self._near(pitch)
-        if self.knobs_count and now_s - self._moved_s >= REST_S and not is_on_a_cell(self._point, self.grid):
+        if self._knobs_count and now_s - self._moved_s >= REST_S and not is_on_a_cell(self._point, self.grid):
             for pitch in held[:MOST_EXACT]:
                 yield from self._exact(pitch)
         coarse = [pitch for pitch in order if rank(pitch) < len(COARSE) or pitch in held]

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import logging
 import os
 import re
 import threading
@@ -30,6 +31,8 @@ PART = ".part"
 MAX_HEAD_BYTES = 256  # of a part: its line takes 100
 MOST_PARTS = 4  # two ports, and one each that was given up
 OLD_PART_S = 24 * 3600
+
+log = logging.getLogger(__name__)
 
 
 class Trouble(Enum):
@@ -62,11 +65,13 @@ class Store:
                          for entry in read_library(FACTORY / "library.json").presets}
         self._own: dict[str, int] | None = None  # bytes by name; None: to be looked up
         for here in (self._presets, self._uploads):
-            files.make_folder(here)
-            with _disk(here):
+            try:  # on a disk that takes nothing any more it still has what is there
+                here.mkdir(parents=True, exist_ok=True)
                 for path in here.iterdir():
                     if path.name.endswith(files.TEMPORARY) or (path.suffix == PART and _age_s(path) > OLD_PART_S):
                         path.unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("cannot write %s: %s", error.filename or here, error.strerror or error)
 
     def names(self) -> list[str]:
         """The shipped presets in their library's order, then the own ones, sorted; each name once."""
@@ -198,6 +203,8 @@ class Store:
     def _sizes(self) -> dict[str, int]:
         """The own presets' sizes in bytes."""
         if self._own is None:
+            if not self._presets.is_dir():
+                return {}
             with _disk(self._presets), os.scandir(self._presets) as entries:
                 found = ((entry.name.removesuffix(SUFFIX), entry) for entry in entries if entry.name.endswith(SUFFIX))
                 self._own = {name: entry.stat().st_size for name, entry in found

@@ -86,9 +86,13 @@ static void free_cells(Engine *self) {
     engine_cell done;
     while (engine_swapped_cell(self->engine, &done)) {
         held_cell **at = NULL;
-        for (int i = 0; i < MAX_BANKS && !(at && *at); i++)
+        for (int i = 0; i < MAX_BANKS && !(at && *at); i++) {
+            const engine_bank *bank = self->banks[i].bank;
+            if (!bank || engine_bank_number(bank) != done.bank) /* of a bank that is gone: the address may be another's */
+                continue;
             for (at = &self->banks[i].cells; *at && (*at)->sound.buf != done.sound;)
                 at = &(*at)->next;
+        }
         held_cell *cell = at ? *at : NULL;
         if (cell) {
             *at = cell->next;

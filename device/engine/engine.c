@@ -215,7 +215,9 @@ static bool swap_cell(engine *e, const engine_cell *to, bool of_this_bank) {
 static void take_swaps(engine *e) {
     const swap *to;
     while (e->swapped_count < MOST_SWAPPED && (to = swaps_first(&e->swaps_coming))) {
-        bool of_this_bank = e->bank && to->cell.bank == e->bank->number;
+        if (!e->bank || to->cell.bank > e->bank->number) /* of one that is still to come */
+            break;
+        bool of_this_bank = to->cell.bank == e->bank->number;
         if (to->table && of_this_bank) {
             bank_insert(e->bank, to->table);
             player_add(&e->player, &e->world, e->bank, to->table);

@@ -12,6 +12,10 @@ class Box(Protocol):
         """A preset is there, new or in another's place, or is gone."""
         ...
 
+    async def renamed(self, old: str, new: str) -> None:
+        """A preset has another name."""
+        ...
+
     def selected(self) -> str:
         """The name of the preset that plays."""
         ...

@@ -33,8 +33,7 @@ class TetradGroup:
 
     async def rename(self, old: str, new: str) -> Body:
         await asyncio.to_thread(self._store.rename, old, new)
-        await self._box.changed(new, False)
-        await self._box.changed(old, True)
+        await self._box.renamed(old, new)
         return {}
 
     async def remove(self, name: str) -> Body:

@@ -95,6 +95,9 @@ class SomeBox:
     async def changed(self, name: str, removed: bool) -> None:
         self.told.append((name, removed))
 
+    async def renamed(self, old: str, new: str) -> None:
+        self.told += [(new, False), (old, True)]
+
     def selected(self) -> str:
         return self._selected
 

