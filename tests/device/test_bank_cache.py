@@ -105,3 +105,23 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "banks").write_text("a file")
     with pytest.raises(TetradError, match="banks"):
         BankCache(tmp_path / "banks", 1 << 30).open(PRESET, "d", GRID)
+
+
+def test_a_bank_that_does_not_fit_the_preset_any_more_is_decoded_again(tmp_path):
+    """As one of an earlier version, whose cells were longer."""
+    cache = BankCache(tmp_path, 1 << 30)
+    pad = PADS[60]
+    longer = replace(pad, cells=np.concatenate([pad.cells, pad.cells[..., :256]], axis=-1),
+                     levels=np.concatenate([pad.levels, pad.levels[..., :1]], axis=-1))
+    cache.store(PRESET, "d", 60, longer)
+    assert BankCache(tmp_path, 1 << 30).open(PRESET, "d", GRID).pitches == ()
+    cache.store(PRESET, "d", 60, replace(pad, loop_start=0, loop_samples=256))
+    assert BankCache(tmp_path, 1 << 30).open(PRESET, "d", GRID).pitches == ()
+
+
+def test_what_the_disk_refuses_is_an_error_in_a_line(tmp_path):
+    cache = BankCache(tmp_path, 1 << 30)
+    cache.open(named("other"), "d", GRID)
+    (next(tmp_path.iterdir()) / "x").symlink_to("nothing")
+    with pytest.raises(TetradError, match="cannot use"):
+        cache.store(PRESET, "d", 60, PADS[60])

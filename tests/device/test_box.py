@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -126,6 +127,62 @@ def test_a_controller_is_learnt_and_remembered(folder):
             time.sleep(0.1)
 
 
+def test_turning_over_many_programs_it_waits_for_the_last_alone(folder):
+    names = Store(folder).names()
+    with RunningBox(folder) as box:
+        box.plays()
+        for _ in range(100):
+            box.midi(*(byte for program in range(10) for byte in (PROGRAM, program)))
+        box.midi(PROGRAM, 12)
+        box.until(lambda status: status["preset"] == names[12], 3.0)
+        assert box.said().count("preset ") < 200
+
+
+def test_a_preset_of_the_command_line_begins_without_what_was_changed_of_another(folder):
+    folder.mkdir()
+    corner = state.CornerChoice("keys", 1)
+    state.save(folder, state.State(preset="first", changes={"cutoff_hz": 300.0}, corners=(corner,) * 4).to_bytes())
+    with RunningBox(folder, "--preset", "mallets") as box:
+        assert box.plays()["preset"] == "mallets"
+        box.stop()
+    kept = state.load(folder)
+    assert (kept.preset, kept.changes, kept.corners) == ("mallets", {}, (None,) * 4)
+
+
+def test_volume_by_midi_is_the_boxs_volume(folder):
+    with RunningBox(folder) as box:
+        box.plays()
+        box.midi(0xF0, 0x7F, 0x7F, 0x04, 0x01, 0x00, 0x20, 0xF7)  # master volume, a quarter
+        box.until(lambda status: bool(state.load(folder).volume < 1))
+        kept = state.load(folder)
+        box.midi(PROGRAM, 2)
+        box.until(lambda status: status["preset"] != "first")
+        box.stop()
+    assert state.load(folder).volume == kept.volume == pytest.approx(0.25, abs=0.01)
+    assert "volume" not in kept.changes
+
+
+def test_a_damaged_preset_of_the_first_ones_name_keeps_no_box_from_starting(folder):
+    (folder / "presets").mkdir(parents=True)
+    (folder / "presets" / "first.tetrad").write_bytes(b"damaged")
+    with RunningBox(folder) as box:
+        assert box.plays()["preset"] == "keys"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+def test_from_a_disk_that_takes_nothing_any_more_it_plays(folder):
+    folder.mkdir()
+    with small_disk(folder, 1 << 20):
+        Store(folder).add("mine", small_preset())
+        (folder / "presets" / ".x.tmp").write_bytes(b"of a power cut")
+        subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+        with RunningBox(folder, "--preset", "mine") as box:
+            box.plays()
+            box.midi(NOTE_ON, 60, 100)
+            box.until(lambda status: status["voices"] == 1)
+            assert box.stop() == 0
+
+
 def test_a_clock_sets_the_tempo_until_it_is_silent(folder):
     with RunningBox(folder) as box:
         assert box.plays()["tempo_bpm"] == 120
@@ -136,6 +193,28 @@ def test_a_clock_sets_the_tempo_until_it_is_silent(folder):
             time.sleep(max(next_s - time.monotonic(), 0))
         assert box.status()["tempo_bpm"] == pytest.approx(90, abs=3)
         box.until(lambda status: status["tempo_bpm"] == 120)
+
+
+def test_another_preset_keeps_the_clocks_tempo(folder):
+    with RunningBox(folder) as box:
+        box.plays()
+        running = threading.Event()
+
+        def tick() -> None:
+            while not running.wait(60 / 90 / 24):
+                box.midi(0xF8)
+
+        clock = threading.Thread(target=tick)
+        clock.start()
+        try:
+            box.until(lambda status: 80 < status["tempo_bpm"] < 95)
+            box.midi(PROGRAM, 4)
+            box.until(lambda status: status["preset"] != "first" and status["decoded"] > 0)
+            time.sleep(0.3)
+            assert 80 < box.status()["tempo_bpm"] < 95
+        finally:
+            running.set()
+            clock.join()
 
 
 def test_on_a_disk_that_is_full_it_plays_on(folder):

@@ -1,5 +1,7 @@
 """Tables that come while the engine plays: nearer ones take over what is held, in phase and without an edge."""
 
+import sys
+
 import numpy as np
 import pytest
 from playing import BANK_HZ, QUICK, RATE_HZ, as_table, engine_of, off, on, play, sine
@@ -125,6 +127,26 @@ def test_tables_that_do_not_fit_are_refused_and_nothing_changes() -> None:
             engine.add_table(wrong)
     sound = play(engine, [on(0, KEY)], 6_000)
     assert np.abs(sound[3_000:] - fitted(sound[3_000:], KEY)).max() < 1e-3
+
+
+def test_what_comes_back_of_a_bank_that_is_gone_lets_go_of_nothing_else() -> None:
+    """The same sound waits for the bank before, and plays in this one."""
+    _, cells, _, _, levels, _ = looped(KEY, 0.6)
+    sound, level = cells[0, 0, 0].copy(), levels[0, 0, 0].copy()
+    engine = engine_of([looped(KEY, 0.2)])
+    for _ in range(200):  # more than can be taken in some blocks
+        assert engine.swap_cell(KEY, 0, 0, 0, sound, level)
+    engine.set_bank([100], [looped(KEY, 0.2)])
+    engine.render(np.empty((16, 2), np.float32))
+    held = sys.getrefcount(sound)
+    while not engine.swap_cell(KEY, 0, 1, 1, sound, level):
+        engine.render(np.empty((16, 2), np.float32))
+    assert sys.getrefcount(sound) > held - 64
+    for _ in range(100):
+        engine.render(np.empty((16, 2), np.float32))
+    assert sys.getrefcount(sound) == 3  # ours, the call's, and the engine's
+    del engine
+    assert sys.getrefcount(sound) == 2
 
 
 def test_there_is_no_room_for_more_than_can_be_taken_in_a_block() -> None:
