@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 MIRROR = "http://deb.debian.org/debian"
-SUITE, PYTHON = "bookworm", (3, 11)  # as on Raspberry Pi OS
+SUITE, PYTHON = "bookworm", "3.11"  # as on Raspberry Pi OS
 KERNEL_SUITE = "trixie-backports"  # bookworm's and trixie's own kernels have no gpio-sim
 PACKAGES = ("systemd-sysv", "udev", "kmod", "busybox-static", "e2fsprogs", "alsa-utils", "python3", "procps")
 CLIENTS = ("smpmgr",)  # what the tests themselves use there
@@ -146,9 +146,9 @@ def _make(folder: Path) -> None:
 
 def _install_wheels(root: Path) -> None:
     """By this Python, whose version and C library must be the guest's: some are compiled here."""
-    if sys.version_info[:2] != PYTHON:
-        raise RigError("the rig is made by Python %d.%d, which it runs: this is %d.%d" % (PYTHON + sys.version_info[:2]))
-    packages = root / PLACE / "lib/python{}.{}/site-packages".format(*PYTHON)
+    if not sys.version.startswith(f"{PYTHON}."):
+        raise RigError(f"the rig is made by Python {PYTHON}, which it runs: this is {sys.version.split()[0]}")
+    packages = root / PLACE / f"lib/python{PYTHON}/site-packages"
     _run(sys.executable, "-m", "pip", "install", "-q", "--target", packages, *requirements())
     (packages / "rig.pth").write_text("/rig/site\n")  # the checkout's own
     (root / PLACE / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n")

@@ -144,7 +144,8 @@ class Machine:
         try:
             line = self._lines.readline()
         except TimeoutError:
-            raise RigError(f"the guest does not answer within {timeout_s * self.slow:g} s:\n{self._last_words()}") from None
+            waited_s = timeout_s * self.slow
+            raise RigError(f"the guest does not answer within {waited_s:g} s:\n{self._last_words()}") from None
         if not line:
             raise RigError(f"the guest is gone:\n{self._last_words()}")
         return json.loads(line)
