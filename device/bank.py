@@ -75,18 +75,19 @@ class Bank:
         """Whether every cell of a pitch holds its sound."""
         return pitch in self.entries and bool(self.entries[pitch].valid.all())
 
-    def table(self, pitch: int) -> np.ndarray:
-        """The sound of a pitch, int16 [layers, grid (y), grid (x), samples], mapped, read-only.
+    def table(self, pitch: int, mapped: bool = True) -> np.ndarray:
+        """The sound of a pitch, int16 [layers, grid (y), grid (x), samples], mapped, read-only; or read into memory,
+        for who must outlive a disk that fails.
 
         Raises TetradError where the table is missing, cut or of another shape.
         """
-        return self._mapped(self.table_path(pitch), np.dtype("<i2"), self.entries[pitch].samples)
+        return self._array(self._path(pitch), np.dtype("<i2"), self.entries[pitch].samples, mapped)
 
     def levels(self, pitch: int) -> np.ndarray:
         """RMS of each column of the table, float32 [layers, grid (y), grid (x), columns]. Raises TetradError, too where
         one is no level."""
         path = self._levels_path(pitch)
-        levels = np.array(self._mapped(path, np.dtype("<f4"), self.entries[pitch].samples // COLUMN_SAMPLES))
+        levels = self._array(path, np.dtype("<f4"), self.entries[pitch].samples // COLUMN_SAMPLES, mapped=False)
         if not ((levels >= 0) & (levels <= 1)).all():  # NaN is neither
             raise TetradError(f"the bank's {path} holds numbers that are no levels: {AGAIN}")
         return levels
@@ -99,10 +100,12 @@ class Bank:
         """Where the loop starts, and how long it is, in samples."""
         return self.entries[pitch].loop_start, self.entries[pitch].loop_samples
 
-    def _mapped(self, path: Path, kind: np.dtype, length: int) -> np.ndarray:
+    def _array(self, path: Path, kind: np.dtype, length: int, mapped: bool) -> np.ndarray:
         wanted = (len(self.velocities), self.grid, self.grid, length)
         try:
             array = np.lib.format.open_memmap(path, mode="r")
+            if not mapped and array.shape == wanted:  # which takes no more memory than it should
+                array = np.load(path, allow_pickle=False)
         except Exception as error:  # the header is a Python literal: syntax, tokenizer and other errors
             raise TetradError(f"the bank's table {path} is missing, cut or damaged: {AGAIN}") from error
         if array.dtype != kind or array.shape != wanted or not array.flags.c_contiguous:
@@ -149,7 +152,7 @@ class Bank:
 
         For the one process that writes the bank. Raises TetradError where the disk refuses.
         """
-        kept = {path for pitch in self.pitches for path in (self.table_path(pitch), self._levels_path(pitch))}
+        kept = {path for pitch in self.pitches for path in (self._path(pitch), self._levels_path(pitch))}
         try:
             for path in self.directory.iterdir():
                 table = path.match("[0-9][0-9][0-9].npy") or path.match("[0-9][0-9][0-9].levels.npy")
@@ -160,7 +163,7 @@ class Bank:
 
     def store(self, pitch: int, pad: Pad) -> "Bank":
         """The bank with a pitch's pad written, all its cells valid."""
-        for path, array in ((self.table_path(pitch), pad.cells.astype("<i2", copy=False)),
+        for path, array in ((self._path(pitch), pad.cells.astype("<i2", copy=False)),
                             (self._levels_path(pitch), pad.levels.astype("<f4", copy=False))):
             with files.atomic(path) as file:
                 np.lib.format.write_array(file, np.ascontiguousarray(array), (1, 0), allow_pickle=False)
@@ -170,8 +173,7 @@ class Bank:
         bank._save()
         return bank
 
-    def table_path(self, pitch: int) -> Path:
-        """Where `table` lies."""
+    def _path(self, pitch: int) -> Path:
         return self.directory / f"{pitch:03d}.npy"
 
     def _levels_path(self, pitch: int) -> Path:

@@ -41,11 +41,7 @@ class BankCache:
         Raises TetradError where they are not there, or damaged.
         """
         with self._alone():
-            bank.table(pitch)  # raises where it is not as it should be
-            try:
-                return np.load(bank.table_path(pitch), allow_pickle=False), bank.levels(pitch)
-            except (OSError, ValueError, EOFError) as error:
-                raise TetradError(f"cannot read {bank.table_path(pitch)}: {error}") from error
+            return bank.table(pitch, mapped=False), bank.levels(pitch)
 
     def store(self, preset: Preset, decoder: str, pitch: int, pad: Pad) -> bool:
         """Keeps a pitch more; other banks make room for it. False where there is none. Raises TetradError where the

@@ -95,7 +95,7 @@ def test_a_table_that_is_cut_while_it_is_used_is_an_error_and_no_crash(tmp_path)
     cache = BankCache(tmp_path, 1 << 30)
     cache.store(PRESET, "d", 60, PADS[60])
     bank = cache.open(PRESET, "d", GRID)
-    path = bank.table_path(60)
+    path = bank._path(60)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(TetradError, match=r"060\.npy"):
         cache.read(bank, 60)
