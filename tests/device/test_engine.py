@@ -544,7 +544,7 @@ def test_events_and_banks_may_be_sent_while_another_thread_renders_and_no_other_
     thread.start()
     refused, sent = 0, 0
     while thread.is_alive():
-        sent += engine.send(0, _engine.BLEND, a=0.5)
+        sent += sum(engine.send(0, _engine.BLEND, a=0.5) for _ in range(20))
         assert engine.meters()["voices"] <= 32
         engine.set_bank([100], [as_table(60, sine(300, 2_560)[None])])
         try:

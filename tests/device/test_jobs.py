@@ -62,7 +62,7 @@ class Machines:
     def address(self) -> str:
         import json
 
-        while not self.file.exists():
+        while not self.file.exists() or not self.file.read_text():  # it may be there before what is in it
             time.sleep(0.05)
         return json.loads(self.file.read_text())["address"]
 

@@ -304,10 +304,14 @@ def test_on_a_full_disk_the_old_preset_stays_and_the_line_says_so(tmp_path):
         assert (store.data("a"), store.data("b")) == (OLD, NEW)
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_where_nothing_can_be_written_the_shipped_presets_are_there_and_the_folder_is_named(tmp_path, caplog):
     (tmp_path / "file").write_bytes(b"")
+    store = Store(tmp_path / "file" / "state")
+    assert "cannot write" in caplog.text
+    assert str(tmp_path / "file") in caplog.text
+    assert store.read(store.names()[0])
     with pytest.raises(TetradError, match="file"):
-        Store(tmp_path / "file" / "state")
+        store.add("a", OLD)
 
 
 def test_renames_and_removals_are_on_the_disk_when_they_return(store, tmp_path, monkeypatch):
