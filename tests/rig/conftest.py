@@ -18,5 +18,5 @@ def rig_image() -> image.Image:
 
 
 @pytest.fixture(scope="session")
-def share(rig_image: image.Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return machine.make_share(tmp_path_factory.mktemp("rig"), rig_image)
+def share(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return machine.make_share(tmp_path_factory.mktemp("rig"))

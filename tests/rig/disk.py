@@ -32,13 +32,14 @@ class Write:
 
 
 class Disk:
-    """An ext4 file system. A machine is given arguments(); when that has lost its power the disk is to be put into one
-    of the states that it may then be in."""
+    """An ext4 file system. When its machine has lost its power `cut` tells what may then be on it."""
 
     def __init__(self, folder: Path) -> None:
         self.image, self.log, self.before = folder / "disk", folder / "log", folder / "before"
         self.log.touch()
-        subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", self.image, f"{SIZE_MB}m"], check=True)
+        made_at_once = "lazy_itable_init=0,lazy_journal_init=0"
+        subprocess.run(["mke2fs", "-q", "-t", "ext4", "-b", str(PAGE_BYTES), "-E", made_at_once, self.image,
+                        f"{SIZE_MB}m"], check=True, stdout=subprocess.DEVNULL)
 
     def arguments(self) -> tuple[str, ...]:
         """For QEMU; from then on it writes. What was logged before is forgotten."""
@@ -64,9 +65,10 @@ class Disk:
         _copy(self.before, to)
         with open(to, "r+b") as disk:
             for n, write in enumerate(writes):
-                kept = 1.0 if n <= flushed else rng.choice((0.0, rng.random(), 1.0))
+                pages = -(-len(write.data) // PAGE_BYTES)
+                kept = pages if n <= flushed else rng.choice((0, rng.randint(0, pages), pages))
                 disk.seek(write.sector * SECTOR_BYTES)
-                disk.write(write.data[:round(kept * len(write.data) / PAGE_BYTES) * PAGE_BYTES])
+                disk.write(write.data[:kept * PAGE_BYTES])
         return len(writes) - flushed - 1
 
 

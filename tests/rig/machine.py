@@ -19,6 +19,7 @@ from pathlib import Path
 from threading import Timer
 from typing import Any
 
+from disk import Disk
 from image import Image, RigError
 
 from device.service import setup
@@ -33,9 +34,9 @@ KVM, EMULATED = ("-accel", "kvm", "-cpu", "host"), ("-accel", "tcg,thread=multi"
 COMMAND_LINE = ("console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr random.trust_cpu=on tsc=unstable "
                 "audit=0 apparmor=0 nowatchdog cryptomgr.notests systemd.show_status=no")
 PROBE_S = 15.0
-EMULATED_BOOTS = 3  # one in ten fails: two emulated processors do not always agree on code that the kernel patches
+EMULATED_BOOTS = 3  # now and then one fails: two emulated processors disagree on code that the kernel has patched
 
-# Of the box: its settings, and what of its unit is other in the rig.
+# Of the box: its settings, and what of its unit is other in the rig, as it is slow and no Raspberry Pi.
 SETTINGS = {
     "etc/tetrad.toml": """[audio]
 device = "hw:CARD=Loopback,DEV=0"
@@ -69,7 +70,7 @@ def has_kvm(image: Image) -> bool:
     return qemu.returncode == 0
 
 
-def make_share(folder: Path, image: Image) -> Path:
+def make_share(folder: Path) -> Path:
     """The folder that guests share: the scripts, the checkout as it is installed (`site` its packages, `root` the files
     of its service), and `out` for what is recorded, or brought."""
     folder.chmod(0o755)  # the box's user is to read it
@@ -89,16 +90,16 @@ def make_share(folder: Path, image: Image) -> Path:
 
 
 class Machine:
-    """A guest that has booted. `disk`: more arguments for QEMU, of a disk that outlives it (disk.py); `line`: our end
-    of a UART that is the guest's /dev/ttyS1. Raises RigError."""
+    """A guest that has booted, with a disk that outlives it, or without. `line` is our end of a UART that is the
+    guest's /dev/ttyS1. Raises RigError."""
 
-    def __init__(self, image: Image, share: Path, disk: Sequence[str] = ()) -> None:
+    def __init__(self, image: Image, share: Path, disk: Disk | None = None) -> None:
         kvm = has_kvm(image)
         self.slow = 1.0 if kvm else SLOW
         self._console = share / "console.log"
         for left in reversed(range(1 if kvm else EMULATED_BOOTS)):
             try:
-                self._boot(image, share, KVM if kvm else EMULATED, disk)
+                self._boot(image, share, KVM if kvm else EMULATED, disk.arguments() if disk else ())
                 return
             except RigError as error:
                 self.cut()
@@ -127,17 +128,14 @@ class Machine:
     def call(self, function: str, timeout_s: float = CALL_S, **arguments: object) -> Any:
         """What a guest's function, "module.function", returns. RigError where it fails, or takes longer than that."""
         self.begin(function, **arguments)
-        return self.end(timeout_s)
-
-    def begin(self, function: str, **arguments: object) -> None:
-        """Has a function run, without waiting for it."""
-        self._port.sendall(json.dumps({"function": function, "arguments": arguments}).encode() + b"\n")
-
-    def end(self, timeout_s: float = CALL_S) -> Any:
         reply = self._reply(timeout_s)
         if "error" in reply:
             raise RigError(reply["error"])
         return reply["result"]
+
+    def begin(self, function: str, **arguments: object) -> None:
+        """Has a function run, without waiting for it."""
+        self._port.sendall(json.dumps({"function": function, "arguments": arguments}).encode() + b"\n")
 
     def _reply(self, timeout_s: float) -> dict[str, Any]:
         self._port.settimeout(timeout_s * self.slow)

@@ -3,6 +3,8 @@ the disk idle for most of the time. What a pitch's table holds follows from its 
 
 import itertools
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import devices
@@ -23,6 +25,12 @@ def pad(layers: int, pitch: int) -> Pad:
     shape = (layers, GRID, GRID, COLUMNS * _engine.COLUMN_SAMPLES)
     levels = np.full((*shape[:3], COLUMNS), pitch / 128, np.float32)
     return Pad(np.full(shape, pitch * 100, np.int16), levels, 0, shape[-1], np.zeros((layers, 4, 4), np.float32))
+
+
+def start() -> None:
+    """Has it go on beside other calls; returns when a bank is there."""
+    subprocess.Popen([sys.executable, "-c", "import baking; baking.go_on()"], cwd=Path(__file__).parent)
+    devices.wait_for(lambda: list(FOLDER.glob("*/*.npy")), "a bank", 300)
 
 
 def go_on() -> None:

@@ -28,10 +28,6 @@ def start(settings: str = "") -> list[str]:
     return log()
 
 
-def stop() -> None:
-    subprocess.run(["systemctl", "stop", "tetrad"], check=True)
-
-
 def log() -> list[str]:
     return subprocess.run(["journalctl", "-u", "tetrad", "-o", "cat", "--no-pager"], check=True, capture_output=True,
                           text=True).stdout.splitlines()
@@ -65,14 +61,14 @@ def pulled(held: list[int], held_s: float) -> dict[str, Any]:
         time.sleep(held_s)
         sounding_s = recording.heard_s()
         pulled_s = keys.pull()
-        time.sleep(3)
+        time.sleep(sound.LISTEN_S)
     keys.plug()
-    return {"sounding_s": sounding_s, "pulled_s": pulled_s, "heard_s": recording.heard_s(), **process()}
+    return {"sounding_s": sounding_s, "pulled_s": pulled_s, "heard_s": recording.heard_s()}
 
 
 def tetrad(words: list[str]) -> Any:
-    """A command of ours, on the computer's end of the cable; what it tells."""
-    ran = subprocess.run(["/opt/tetrad/bin/tetrad", *words, "--port", PORT, "--json"], capture_output=True, text=True)
+    """A command of ours, on the computer, which finds the box by its USB name; what it tells."""
+    ran = subprocess.run(["/opt/tetrad/bin/tetrad", *words, "--json"], capture_output=True, text=True)
     if ran.returncode:
         raise RuntimeError(f"tetrad {words}: {ran.stdout}{ran.stderr}")
     return json.loads(ran.stdout)
@@ -88,6 +84,14 @@ def smpmgr(*words: str) -> str:
 
 def push(file: str, name: str) -> str:
     return smpmgr("--line-buffers", "120", "file", "upload", f"/rig/out/{file}", f"/presets/{name}.tetrad")
+
+
+def pull_cable() -> None:
+    """And plugs it in again."""
+    devices.run("/usr/lib/tetrad/gadget stop")
+    devices.wait_for(lambda: not Path(PORT).exists(), "the computer to lose the box")
+    devices.run("/usr/lib/tetrad/gadget start")
+    devices.wait_for(Path(PORT).exists, "the computer to find the box")
 
 
 def own_presets() -> list[str]:

@@ -47,7 +47,7 @@ def run(command: str) -> str:
     return ran.stdout + ran.stderr
 
 
-def wait_for(ready: Callable[[], object], what: str, seconds: float = 30.0, every_s: float = 0.01) -> None:
+def wait_for(ready: Callable[[], object], what: str, seconds: float = 60.0, every_s: float = 0.01) -> None:
     end = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > end:
@@ -97,7 +97,6 @@ def output(bcm: int) -> bool:
 def names() -> dict[str, object]:
     """What a Raspberry Pi's programs would find."""
     products = [path.read_text().strip() for path in Path("/sys/bus/usb/devices").glob("*-*/product")]
-    return {"cards": Path("/proc/asound/cards").read_text(),
-            "products": sorted(products),
+    return {"cards": Path("/proc/asound/cards").read_text(), "products": sorted(products),
             "chips": [label.read_text().strip() for label in PINS.glob("*/label")]}
 

@@ -76,7 +76,7 @@ def pulled(held: list[int], held_s: float) -> dict[str, Any]:
             sounding_s = recording.heard_s()
             pulled_s = keys.pull()
             box.wait_for("unplugged")
-            time.sleep(2)
+            time.sleep(sound.LISTEN_S)
         voices = box.engine.meters()["voices"]
         keys.plug()
         box.wait_for("plugged", 2)

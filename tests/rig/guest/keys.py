@@ -52,10 +52,11 @@ def hold(keys: list[int], velocity: int = 100) -> float:
 
 
 def pull() -> float:
-    """Gives when the box has lost it."""
+    """Gives when it was pulled out; returns when its card is gone."""
+    pulled_s = time.monotonic()
     devices.pull("keyboard")
     devices.wait_for(lambda: not BOXES_CARD.exists(), "the keyboard to be gone")
-    return time.monotonic()
+    return pulled_s
 
 
 def plug() -> None:

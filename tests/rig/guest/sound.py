@@ -12,6 +12,7 @@ FORM_FILE = Path("/proc/asound/Loopback/pcm0p/sub0/hw_params")
 OUT = Path("/rig/out")
 BYTES = {"S16_LE": 2, "S32_LE": 4}
 CHUNK_FRAMES = 1_024
+LISTEN_S = 5.0  # after which what sounds still will not end
 LOUD = 1e-3  # of full scale: what is heard
 
 
@@ -31,8 +32,9 @@ class Recording:
 
     def __enter__(self) -> "Recording":
         self._reader.start()
-        if not self._began.wait(30):
-            raise TimeoutError("nothing comes from the loopback")
+        if not self._began.wait(60):
+            self._recorder.terminate()
+            raise TimeoutError(f"nothing comes from the loopback: {self._recorder.stderr.read()!r}")
         return self
 
     def __exit__(self, *_: object) -> None:
