@@ -1,10 +1,12 @@
 """Tables that come while the engine plays: nearer ones take over what is held, in phase and without an edge."""
 
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
-from playing import BANK_HZ, QUICK, RATE_HZ, as_table, engine_of, off, on, play, sine
+from playing import BANK_HZ, QUICK, RATE_HZ, VOICE_GAIN, as_table, constant, engine_of, off, on, play, sine
 
 from device import _engine
 from device._engine import Engine
@@ -157,3 +159,39 @@ def test_there_is_no_room_for_more_than_can_be_taken_in_a_block() -> None:
     assert not engine.add_table(looped(61))
     play(engine, [], 1_000, block=10)
     assert engine.add_table(looped(61))
+
+
+def test_a_table_that_comes_right_behind_its_bank_is_not_lost() -> None:
+    """The block that is being rendered may have looked for a bank before this one, and for tables after."""
+    engine, ends, ready = Engine(), threading.Event(), []  # the last sample of every block
+
+    def render() -> None:
+        out = np.zeros((64, 2), np.float32)
+        while not ends.is_set():
+            engine.render(out)
+            ready.append(float(out[-1, 0]))
+
+    def wait(blocks: int) -> None:
+        until = len(ready) + blocks
+        while len(ready) < until:
+            time.sleep(0)
+
+    far, near = (as_table(pitch, constant([[level] * 2] * 2)[None]) for pitch, level in ((KEY - 24, 0.1), (KEY, 0.4)))
+    engine.send(0, _engine.PARAMETER, key=_engine.ATTACK_MS, a=1.0)
+    thread = threading.Thread(target=render)
+    thread.start()
+    heard = []
+    try:
+        for _ in range(1_000):
+            engine.set_bank([100], [far])
+            assert engine.add_table(near)
+            wait(2)
+            before = len(ready)
+            engine.send(0, *on(0, KEY)[1:4], a=1.0)
+            wait(10)
+            heard.append(max(ready[before:]))
+    finally:
+        ends.set()
+        thread.join()
+    assert min(heard) == pytest.approx(max(heard), rel=0.01)
+    assert min(heard) == pytest.approx(0.4 * VOICE_GAIN, rel=0.1)

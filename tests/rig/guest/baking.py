@@ -29,7 +29,8 @@ def pad(layers: int, pitch: int) -> Pad:
 
 def start() -> None:
     """Has it go on beside other calls; returns when a bank is there."""
-    subprocess.Popen([sys.executable, "-c", "import baking; baking.go_on()"], cwd=Path(__file__).parent)
+    subprocess.run(["systemd-run", "-q", "-p", f"WorkingDirectory={Path(__file__).parent}", sys.executable, "-c",
+                    "import baking; baking.go_on()"], check=True)
     devices.wait_for(lambda: list(FOLDER.glob("*/*.npy")), "a bank", 300)
 
 
