@@ -81,6 +81,16 @@ def missing(error: ModuleNotFoundError, name: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one sub-command. Returns the exit code: 0, 1 for a failed job, 2 for bad use."""
+    try:
+        code = _main(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who read it, as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
+
+
+def _main(argv: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] in (["-h"], ["--help"]):
         print(usage())
@@ -92,6 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = next((n for n in (" ".join(words[:2]), " ".join(words[:1])) if n in COMMANDS), None)
     if name is None:
         print(usage(), file=sys.stderr)
+        if words:
+            print(f"tetrad: there is no command {' '.join(words[:2])[:60]!r}", file=sys.stderr)
         return 2
     target, text = COMMANDS[name]
     parser = argparse.ArgumentParser(prog=f"tetrad {name}", description=text)
@@ -107,6 +119,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(f"tetrad: {missing(error, name)}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        raise
     except OSError as error:  # a disk or a folder that refuses where nothing more can be said
         print(f"tetrad: {error.filename or name}: {error.strerror or error}", file=sys.stderr)
         return 1

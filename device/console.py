@@ -31,7 +31,14 @@ def report(args: Namespace, result: Mapping[str, object]) -> None:
         print(json.dumps(result))
         return
     for key, value in result.items():
-        print(f"{key.replace('_', ' ')}: {f'{value:.4g}' if isinstance(value, float) else value}")
+        values = value if isinstance(value, (list, tuple)) else [value]
+        shown = ", ".join(f"{one:.4g}" if isinstance(one, float) else str(one) for one in values)
+        print(f"{key.replace('_', ' ')}: {shown}")
+
+
+def note(text: str) -> None:
+    """A line for a person who waits."""
+    print(f"tetrad: {text}", file=sys.stderr)
 
 
 class Bar:

@@ -1,6 +1,7 @@
 """Files that are whole or not there, and JSON that is read with suspicion. Presets and banks are built on both."""
 
 import contextlib
+import fcntl
 import json
 import os
 import tempfile
@@ -54,6 +55,20 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TetradError(f"cannot make the folder {path}: {error.strerror or error}; give another") from error
+
+
+def lock_folder(folder: Path, user: str) -> int:
+    """A file descriptor that holds a folder for this process until it is closed. Raises TetradError where another has
+    it; where the file system knows no locks, nobody is kept out."""
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(held)
+        raise TetradError(f"{folder} is another {user}'s, which runs: end that one, or name another folder") from error
+    except OSError:
+        pass
+    return held
 
 
 def stamp(path: Path) -> str:

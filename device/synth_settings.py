@@ -22,7 +22,7 @@ class Synth(Mapping[str, float]):
     """Settings that are not as the engine has them at first. Raises TetradError where there is none of a name, or its
     value is out of range."""
 
-    def __init__(self, **settings: float) -> None:
+    def __init__(self, /, **settings: float) -> None:
         for name, value in settings.items():
             if name not in RANGES:
                 raise TetradError(f"there is no setting {name!r}; there are {', '.join(RANGES)}")

@@ -10,6 +10,7 @@ One asyncio loop does all control. It turns a hundred times a second; whatever w
 import asyncio
 import contextlib
 import logging
+import os
 import re
 import signal
 import sys
@@ -47,6 +48,7 @@ from device.box.thru import Thru, open_din
 from device.errors import TetradError
 from device.model_file import FACTORY_DECODER, MAX_MODEL_BYTES, model_id
 from device.panel.events import Ended, Light, Panel
+from device.panel.parts import DIN_PORT, is_raspberry_pi
 from device.panel.view import View
 from device.preset import CORNERS, FACTORY_PRESET, Preset
 from device.service.power import power_off
@@ -81,11 +83,17 @@ class Box:
         self._settings, self._start, self._panel = settings, start, panel
         decoding = settings.decoding
         decoder = Path(decoding.decoder) if decoding.decoder else None
-        id = model_id(files.read_whole(decoder or FACTORY_DECODER, MAX_MODEL_BYTES))
+        try:
+            id = model_id(files.read_whole(decoder or FACTORY_DECODER, MAX_MODEL_BYTES))
+        except TetradError as error:
+            raise TetradError(f"[decoding] decoder: {error}") from error
+        self._pairing_key = _pairing_key(settings.serial.pairing_key_file)
         files.make_folder(start.folder)
+        self._lock = files.lock_folder(start.folder, "box")
         self._decoding = Decoding(Options(decoder, decoding.edge_tpu, decoding.worker_memory_mb << 20),
                                   decoding.workers, self._next_job, lambda *done: self._instrument.take(*done))
         self.store = Store(start.folder, settings.serial.most_presets, settings.serial.most_mb << 20)
+        self._restored = (start.folder / state.FILE).exists()
         self._state = state.load(start.folder)
         self._keeper = state.Keeper(start.folder, self._state)
         self._din = self._open_din()
@@ -117,7 +125,7 @@ class Box:
         """Until it is stopped: by SIGTERM or SIGINT, by the panel, or by the line. Raises TetradError where it cannot
         begin."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._stop.set)
         try:
             self._begin()
@@ -137,6 +145,8 @@ class Box:
         self._sound.start()
         self._midi.map.apply(self._sound.keyboard)
         self._move(self._state.x, self._state.y)
+        if self._restored:  # else the blend is where the knobs are
+            self._hands.moved_elsewhere()
         self._load_first()
 
     def _end(self) -> None:
@@ -145,15 +155,17 @@ class Box:
         self._keeper.close()
         if self._din:
             self._din.close()
+        os.close(self._lock)
 
     def _load_first(self) -> None:
         """The preset of the command line, or that which played last, or the first that can be read."""
         asked = self._start.preset
         if asked:
             self._state.changes = {}
-            stored = asked in self.store.names() or not Path(asked).is_file()
+            stored = asked in self.store.names() or not os.path.isfile(asked)
             base = self.store.read(asked) if stored else Preset.read(Path(asked))
-            self._load(asked if stored else Path(asked).stem, base, base, NO_CORNERS)
+            named = asked if stored else "".join(letter for letter in Path(asked).stem if letter.isprintable())
+            self._load(named[:state.MOST_NAME], base, base, NO_CORNERS)
             return
         for name in dict.fromkeys([self._state.preset, *self.store.names()]):
             try:
@@ -270,16 +282,19 @@ class Box:
             return
         await asyncio.wait([asyncio.create_task(self._instrument.plays())], timeout=FIRST_SOUND_S)
         server = await asyncio.to_thread(_serial_server)
-        served = server(self, self.store, _pairing_key(serial.pairing_key_file), self._reset)
+        served = server(self, self.store, self._pairing_key, self._reset)
         async with asyncio.TaskGroup() as group:
             for port in serial.ports:
                 group.create_task(served.serve(port, serial.baud_hz))
 
     def _open_din(self) -> Any:
-        if not self._settings.midi.din:
+        port = self._settings.midi.din
+        if port == "auto":
+            port = DIN_PORT if is_raspberry_pi() and DIN_PORT not in self._settings.serial.ports else ""
+        if not port:
             return None
         try:
-            return open_din(self._settings.midi.din)
+            return open_din(port)
         except TetradError as error:
             log.warning("%s", error)
             return None
@@ -335,7 +350,8 @@ class Box:
                 await self._load_named(name)
             except TetradError as error:
                 self._tell(error)
-            self._wanted = [] if self._wanted[-1] == name else self._wanted[-1:]
+            finally:
+                self._wanted = [] if self._wanted[-1] == name else self._wanted[-1:]
 
     async def _change_corner(self, number: int, choice: CornerChoice | None) -> None:
         async with self._loading:
@@ -416,11 +432,19 @@ class Box:
         return f"Saved as {name}"
 
     async def _save(self, name: str, preset: Preset) -> None:
+        """A disk takes a while; what the player does meanwhile stays."""
+        before, corners = self._instrument.name, self._state.corners
         try:
             await asyncio.to_thread(lambda: self.store.add(name, preset.to_bytes()))
         finally:
             self._catalogue.changed()
-        await self._load_named(name)
+        async with self._loading:
+            if self._instrument.name == before and not self._wanted:
+                since = tuple(now if now != then else None
+                              for now, then in zip(self._state.corners, corners, strict=True))
+                self._state.changes = {key: value for key, value in self._state.changes.items()
+                                       if preset.synth.get(key) != value}
+                self._load(name, preset, *await asyncio.to_thread(self._with_corners, preset, since))
 
     def learn(self, parameter: str) -> None:
         self._midi.map.learn(parameter)
@@ -484,9 +508,12 @@ def _serial_server() -> Any:
 def _pairing_key(file: str) -> str:
     if not file:
         return ""
-    key = files.read_whole(Path(file), PAIRING_KEY_BYTES).decode(errors="replace").strip()
+    try:
+        key = files.read_whole(Path(file), PAIRING_KEY_BYTES).decode(errors="replace").strip()
+    except TetradError as error:
+        raise TetradError(f"[serial] pairing_key_file: {error}") from error
     if not key:
-        raise TetradError(f"{file} holds no pairing key: write one into it, or take pairing_key_file away")
+        raise TetradError(f"{file} holds no pairing key: write one into it, or take [serial] pairing_key_file away")
     return key
 
 

@@ -1,7 +1,6 @@
 """The presets' names and all their instruments, known without waiting for a disk."""
 
 import asyncio
-import contextlib
 import logging
 from pathlib import Path
 
@@ -22,6 +21,7 @@ class Catalogue:
         self.names = store.names()
         self.choices: list[Choice] = []  # of the corners' instruments, each once
         self._corners: dict[tuple[Path, str], list[tuple[str, bytes]]] = {}  # by file and its stamp
+        self._told: set[str] = set()  # of presets that cannot be read
         self._news = asyncio.Event()
         self._news.set()
 
@@ -43,14 +43,20 @@ class Catalogue:
     def _list(self) -> list[Choice]:
         """Only what is new is read."""
         found: dict[tuple[str, bytes], Choice] = {}
-        corners = {}
+        corners, told = {}, set()
         for name in self._store.names():
-            with contextlib.suppress(TetradError):  # one that is damaged, or was removed just now
+            try:
                 path = self._store.path(name)
                 key = path, stamp(path)
                 corners[key] = self._corners.get(key) or [
                     (corner.name, corner.values.tobytes()[:256]) for corner in self._store.read(name).corners]
-                for number, corner in enumerate(corners[key]):
-                    found.setdefault(corner, Choice(corner[0], CornerChoice(name, number)))
+            except TetradError as error:
+                if str(error) not in self._told:
+                    log.warning("%s", error)
+                told.add(str(error))
+                continue
+            for number, corner in enumerate(corners[key]):
+                found.setdefault(corner, Choice(corner[0], CornerChoice(name, number)))
+        self._told = told
         self._corners = corners
         return list(found.values())

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from device.box import settings
 from device.panel.events import Panel
+from device.panel.parts import is_raspberry_pi
 
-MODEL_FILE = Path("/proc/device-tree/model")  # what a Raspberry Pi says of itself
 SCRIPTLESS = Path()
 
 
@@ -24,14 +24,15 @@ def box_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
                         help="the folder of all that the box writes (%(default)s)")
     parser.add_argument("--panel-fake", nargs="?", type=Path, const=SCRIPTLESS, metavar="SCRIPT",
                         help="no parts: a script turns the knobs, see docs/panel.md")
-    parser.add_argument("--print-settings", action="store_true", help="print a file of all settings, and end")
+    parser.add_argument("--print-settings", action="store_true",
+                        help="check the settings, print a file of them all, and end")
 
     def run(args: Namespace) -> None:
+        chosen = settings.read(args.settings).override(args.audio, args.serial)
         if args.print_settings:
-            sys.stdout.write(settings.default_file())
+            sys.stdout.write(settings.as_file(chosen))
             return
         start_logging()
-        chosen = settings.read(args.settings).override(args.audio, args.serial)
         panel = open_panel(chosen.panel.kind, args.panel_fake)
         from device.box import box  # the engine, and what reads presets
 
@@ -55,13 +56,6 @@ def open_panel(kind: str, script: Path | None) -> Panel:
     from device.panel.hardware import PiPanel
 
     return PiPanel()
-
-
-def is_raspberry_pi() -> bool:
-    try:
-        return MODEL_FILE.read_text(errors="replace").startswith("Raspberry Pi")
-    except OSError:
-        return False
 
 
 class _Lines(logging.Formatter):

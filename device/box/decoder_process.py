@@ -84,7 +84,7 @@ class DecoderProcess:
     """One such process, from outside. What it does takes time: for a thread that may wait."""
 
     def __init__(self, options: Options) -> None:
-        """Starts it and goes on; `about` waits until it has loaded its decoder."""
+        """Starts it and goes on; `about` waits until it has loaded its decoder. Raises OSError where none can start."""
         ours, theirs = socket.socketpair()
         decoder = str(options.decoder.resolve()) if options.decoder else ""
         words = [decoder, str(int(options.edge_tpu)), str(options.memory_bytes)]

@@ -168,4 +168,15 @@ class _Worker:
             rest_s = min(REST_S * 2 ** (self._faults - 1), LONGEST_REST_S)
             log.warning("the decoder on the %s: %s; it is started again in %g s", on, why, rest_s)
             await asyncio.sleep(rest_s)
-        self._process, self._loaded = DecoderProcess(self._options), None
+        while (process := self._begin()) is None:
+            await asyncio.sleep(LONGEST_REST_S)
+        self._process, self._loaded = process, None
+
+    def _begin(self) -> DecoderProcess | None:
+        """A new process; None where there is no room for one."""
+        try:
+            return DecoderProcess(self._options)
+        except OSError as error:
+            self._all.problem = f"decoder: no process can be started: {error.strerror or error}"
+            log.warning("%s", self._all.problem)
+            return None

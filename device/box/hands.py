@@ -80,7 +80,9 @@ class Hands:
         self._box = box
         self._pots = {knob: default_target(parameter) for knob, parameter in vars(settings.knobs).items() if parameter}
         mode = "jump" if settings.panel.takeover == "jump" else "pickup"
-        self._takeover = Takeover(mode)  # type: ignore[arg-type]
+        # Loudness is where its knob is, whatever was stored: to turn it down must help at once.
+        jumping = {knob: "jump" for knob, target in self._pots.items() if target.parameter == "volume"}
+        self._takeover = Takeover(mode, jumping)  # type: ignore[arg-type]
         self._message, self._message_until_s = "", 0.0
         self._wishes: dict[int, _Wish] = {}  # by corner
         self._touched = "cutoff_hz"  # what a controller would learn
@@ -90,7 +92,6 @@ class Hands:
         """Values are others than the knobs say, as of another preset."""
         for target in self._pots.values():
             self.set_elsewhere(target.parameter)
-        self.moved_elsewhere()
 
     def set_elsewhere(self, parameter: str) -> None:
         """One of them was set, by MIDI."""
@@ -99,7 +100,7 @@ class Hands:
                 self._takeover.place(knob, share_of(target, self._box.value(parameter)))
 
     def moved_elsewhere(self) -> None:
-        """The blend was moved, by MIDI."""
+        """The blend was moved, by MIDI, or is where it was before the box was switched off."""
         for axis, value in zip(BLEND, self._box.point(), strict=True):
             self._takeover.place(axis, value)
 
@@ -127,7 +128,9 @@ class Hands:
     def _knob(self, name: str, at: float, now_s: float) -> None:
         value = self._takeover.move(name, at)
         if name in BLEND:
-            if value is not None:
+            if value is None:
+                self.say(f"Blend {name}{ARROWS[self._takeover.turn(name)]}", now_s)
+            else:
                 x, y = self._box.point()
                 self._box.blend(*((value, y) if name == "x" else (x, value)))
         elif target := self._pots.get(name):

@@ -50,11 +50,10 @@ class Clock:
         self._ticks.clear()
         self._heard_s = time_s
         self._until_fit = TICKS_A_BEAT
+        self._period_s = 0.0
         self._doubts = 0
 
     def _set(self, bpm: float | None) -> bool:
-        if bpm is None:
-            self._period_s = 0.0
         same = self.bpm == bpm or (self.bpm is not None and bpm is not None and abs(bpm - self.bpm) <= STEP_BPM)
         if not same:
             self.bpm = bpm
@@ -107,6 +106,8 @@ def fit(times: np.ndarray, about_s: float, within: float, known_s: float) -> tup
     other = np.abs(periods_s[:, 0] - known_s) > 0.005 * known_s
     best = int(np.argmin((off_s**2).sum(axis=1) / JITTER_S**2 + ODD * odd + CHANGED * other))
     place, first = np.unique(places[best], return_index=True)
+    if len(place) < 2:  # all within half a period: the guess is far off, and nothing speaks for it
+        return about_s, 0.0
     return line(place, times[first])
 
 

@@ -35,7 +35,7 @@ class Report:
             "voices": engine["voices"], "limit": card["voices"],
             "xruns": card["xruns"], "audio": card["state"], "load_percent": round(100 * card["load"]),
             "cpu_percent": self._cpu_percent(), "temperature_c": temperature_c(),
-            "free_bytes": shutil.disk_usage(self._folder).free, "keyboards": keyboard["sources"],
+            "free_bytes": self._free_bytes(), "keyboards": keyboard["sources"],
             "decoder": self._instrument.decoder, "runs_on": self.runs_on(), "restarts": self._decoding.restarts,
             "faults": "; ".join(faults), "version": version(), "uptime_s": round(self.uptime_s())}
 
@@ -46,6 +46,12 @@ class Report:
     def runs_on(self) -> str:
         """What decodes; empty where nothing does yet."""
         return self._decoding.about.runs_on if self._decoding.about else ""
+
+    def _free_bytes(self) -> int:
+        try:
+            return shutil.disk_usage(self._folder).free
+        except OSError:  # somebody took the folder away
+            return 0
 
     def _cpu_percent(self) -> int:
         """Of one core, by this process, since it was last asked."""

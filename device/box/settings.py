@@ -15,6 +15,7 @@ from typing import Any
 
 from device import files
 from device.errors import TetradError
+from device.panel import parts
 
 SYSTEM_FILE = Path("/etc/tetrad.toml")  # is read where no other is named; it need not be there
 MOST_BYTES = 65_536  # ten times the default file
@@ -96,7 +97,9 @@ class Audio:
 class Midi:
     """Keyboards and clocks."""
 
-    din: str = path("", 'the UART of the DIN socket, such as "/dev/ttyAMA0"; "": there is none')
+    din: str = key("auto", 'a path that begins with /, "auto" or ""',
+                   lambda value: value in ("", "auto") or _is_path(value),
+                   f'the UART of the DIN sockets; "auto": {parts.DIN_PORT} of a Raspberry Pi; "": there is none')
     thru: bool = switch(False, "what keyboards send goes out of the DIN socket, too")
     mpe_members: int = whole(0, 0, 15, "channels of an MPE zone; 0: none until a keyboard asks for it")
     program_change: bool = switch(True, "program changes choose presets")
@@ -142,11 +145,11 @@ class Knobs:
     """What the potentiometers turn, beside those of the blend."""
 
     attack: str = pot("attack_ms", "what this one turns")
-    decay: str = pot("decay_ms", "and this one")
-    sustain: str = pot("sustain", "and this one")
-    release: str = pot("release_ms", "and this one")
-    filter: str = pot("cutoff_hz", "and this one")
-    volume: str = pot("volume", "and this one")
+    decay: str = pot("decay_ms", "what this one turns")
+    sustain: str = pot("sustain", "what this one turns")
+    release: str = pot("release_ms", "what this one turns")
+    filter: str = pot("cutoff_hz", "what this one turns")
+    volume: str = pot("volume", "what this one turns")
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,10 @@ def _settings(given: Mapping[str, object], what: str, base: Settings) -> Setting
                 raise TetradError(_unknown(entry, list(keys), f"{what}: [{name}]", "key"))
         values = {entry: _value(keys[entry], value, f"{what}: [{name}] {entry}") for entry, value in entries.items()}
         sections[name] = replace(sections[name], **values)
-    return Settings(**sections)
+    found = Settings(**sections)
+    if found.midi.din in found.serial.ports:
+        raise TetradError(f"{what}: {found.midi.din} cannot be both [midi] din and among [serial] ports")
+    return found
 
 
 def _value(entry: "Field[Any]", value: Any, what: str) -> Any:
@@ -238,16 +244,17 @@ def table() -> Iterator[tuple["Field[Any]", "Field[Any]"]]:
             yield section, entry
 
 
-def default_file() -> str:
-    """The file with every key, each of them commented out and as it is at first."""
-    lines = ["# Tetrad's settings. Each is shown as it is without this file; to change one, take the # before it away."]
+def as_file(settings: Settings) -> str:
+    """The file with every key; those that are as without a file are commented out."""
+    lines = ["# Tetrad's settings. Those behind a # are as they are without this file; to change one, take the # away."]
     seen = ""
     for section, entry in table():
         if section.name != seen:
             seen = section.name
             lines += ["", f"# {type(section.default).__doc__}", f"[{seen}]"]
+        value = getattr(getattr(settings, section.name), entry.name)
         lines += [f"# {entry.metadata['meaning']} ({entry.metadata['allowed']})",
-                  f"#{entry.name} = {toml(entry.default)}"]
+                  f"{'#' * (value == entry.default)}{entry.name} = {toml(value)}"]
     return "\n".join(lines) + "\n"
 
 
@@ -255,9 +262,9 @@ def document() -> str:
     """docs/settings.md."""
     lines = ["# Settings", "",
              "A box reads `/etc/tetrad.toml`, or the file that `tetrad box --settings FILE` names. Every key may be",
-             "missing; `tetrad box --print-settings` prints the file with all of them. A key or a section that is not",
-             "in this table is an error, and so is a value that is not allowed. `--audio` and `--serial` go before the",
-             "file.",
+             "missing; `tetrad box --print-settings` checks the file and prints it whole. A key or a section",
+             "that is not in this table is an error, and so is a value that is not allowed: the box does not begin.",
+             "`--audio` and `--serial` go before the file.",
              "This page is made by `python -m device.box.settings > docs/settings.md`.", "",
              "| section | key | at first | allowed | |", "|---|---|---|---|---|"]
     lines += [f"| {section.name} | {entry.name} | `{toml(entry.default)}` | {entry.metadata['allowed']} "

@@ -62,7 +62,8 @@ class Sound:
                 log.warning("no real-time priority is allowed: sound may break off; see docs/service.md")
         if (problem := self.problem()) != self._problem:
             self._problem = problem
-            log.warning("%s", problem) if problem else log.info("plays on %s", self._device)
+            if not problem:  # the box tells problems
+                log.info("plays on %s", self._device)
 
     def problem(self) -> str:
         """Why nothing is to be heard, in a line; empty where it is."""

@@ -82,8 +82,9 @@ class Store:
         """How many presets there are, and of at most so many from `start` on: name, bytes, whether it is shipped."""
         with self._lock:
             names = self.names()
-            return len(names), [(name, self.path(name).stat().st_size, self.is_shipped(name))
-                                for name in names[start:start + most]]
+            own = self._sizes()
+            return len(names), [(name, own[name] if name in own else self._shipped[name].stat().st_size,
+                                 name not in own) for name in names[start:start + most]]
 
     def is_shipped(self, name: str) -> bool:
         """Whether the preset of this name is the shipped one: it can be neither renamed nor removed."""
@@ -102,11 +103,17 @@ class Store:
     def data(self, name: str) -> bytes:
         """The bytes of a preset's file."""
         with self._lock:
-            return files.read_whole(self.path(name), MAX_FILE_BYTES)
+            return files.read_whole(self._there(name), MAX_FILE_BYTES)
 
     def read(self, name: str) -> Preset:
         with self._lock:
-            return Preset.read(self.path(name))
+            return Preset.read(self._there(name))
+
+    def _there(self, name: str) -> Path:
+        """As `path`; the folder is looked through again where somebody else has taken the file away."""
+        if not self.path(name).exists():
+            self._own = None
+        return self.path(name)
 
     def add(self, name: str, data: bytes) -> None:
         """Takes a preset in, in the place of an own one of the same name; it is on the disk when this returns."""
@@ -150,6 +157,7 @@ class Store:
             with _disk(part):
                 if sha256 is not None and (there := _Part.open(part)) and there.promise == (total_bytes, sha256.hex()):
                     return there.here
+                part.parent.mkdir(parents=True, exist_ok=True)  # somebody may have emptied the folder
                 self._make_room_for(part)
                 part.write_bytes(_head(total_bytes, sha256))
                 return 0
@@ -237,6 +245,7 @@ class Store:
 
     def _write(self, name: str, data: bytes) -> None:
         try:
+            files.make_folder(self._presets)
             with files.atomic(self._own_path(name)) as file:
                 file.write(data)
         except TetradError as error:

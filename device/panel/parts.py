@@ -9,6 +9,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 # The Raspberry Pi's 40-pin header, as one looks at it: odd pins left, even pins right, pin 1 at the top.
 HEADER = dict(enumerate((
@@ -92,8 +93,8 @@ def _encoder(number: int, a: tuple[str, int], b: tuple[str, int], push: tuple[st
                                                 ("E", 5, "GND")))
 
 
-def _resistor(name: str, ohms: str, order: str, one: tuple[str, int] | tuple[str], other: str) -> Part:
-    return Part(name, f"resistor {ohms}", order, "Yageo MFR-25", 0, (0, 250), 0, 0, "",
+def _resistor(name: str, ohms: str, order: str, one: tuple[str, int] | tuple[str], other: str, bus: str = "") -> Part:
+    return Part(name, f"resistor {ohms}", order, "Yageo MFR-25", 0, (0, 250), 0, 0, bus,
                 (Pin("1", 1, *one), Pin("2", 2, other)))
 
 
@@ -148,6 +149,11 @@ PARTS = (
     Part("midi_coupler", "optocoupler with Schmitt trigger", "H11L1M", "onsemi H11L1M", 3.3, (3.0, 15.0), 1.6, 5.0,
          "UART0", _pins(("anode", 1, "MIDI_ANODE"), ("cathode", 2, "MIDI_SINK"), ("output", 4, "GPIO15", 10),
                         ("GND", 5, "GND", 14), ("VCC", 6, "3V3"))),
+    # As MIDI's specification of 2014 has it for 3.3 V. 220 Ohm of the receiver's behind it: 5 mA.
+    _resistor("midi_out_source", "33 Ohm", "MFR-25FBF52-33R", ("3V3",), "MIDI_OUT_SOURCE"),
+    _resistor("midi_out_sink", "10 Ohm", "MFR-25FBF52-10R", ("GPIO14", 8), "MIDI_OUT_SINK", "UART0"),
+    Part("midi_out", "DIN socket, 5 pins", "SDS-50J", "CUI SDS-J", 0, (0, 100), 0, 0, "", _pins(
+        ("2", 2, "GND"), ("4", 4, "MIDI_OUT_SOURCE"), ("5", 5, "MIDI_OUT_SINK"))),
     _resistor("midi_pull_up", "1 kOhm", "MFR-25FBF52-1K", ("GPIO15",), "3V3"),
     # 2.5 mA: (3.3 V - 2.1 V) / 470 Ohm. GPIO 26 is pulled down from reset on, so the lamp is dark until it is driven.
     _resistor("led_series", "470 Ohm", "MFR-25FBF52-470R", ("GPIO26", 37), "LED"),
@@ -177,7 +183,15 @@ BUTTONS = {**{f"corner{n}": gpio(f"encoder{n}", "D") for n in range(4)}, "shutdo
 LED = gpio("led_series", "1")
 SPI_BUS, SPI_DEVICE = (int(number) for number in re.findall(r"\d", part("adc").bus))
 I2C_BUS, I2C_ADDRESS = 1, int(part("oled").bus.split()[1], 16)
+MODEL_FILE = Path("/proc/device-tree/model")  # what a Raspberry Pi says of itself
 DIN_PORT = "/dev/ttyAMA0"  # UART0 of all three Pis, with config_lines(); a Pi 5's /dev/serial0 is another
+
+
+def is_raspberry_pi() -> bool:
+    try:
+        return MODEL_FILE.read_text(errors="replace").startswith("Raspberry Pi")
+    except OSError:
+        return False
 
 
 def config_lines(parts: Iterable[Part] = PARTS) -> tuple[str, ...]:

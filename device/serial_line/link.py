@@ -21,7 +21,7 @@ from smpclient.exceptions import SMPClientException, SMPUploadError
 from smpclient.transport import SMPTransportDisconnected
 from smpclient.transport.serial import Auto, BufferSize, SMPSerialTransport
 
-from device import files
+from device import console, files
 from device.errors import TetradError
 from device.preset import MAX_FILE_BYTES
 from device.serial_line.commands import BY_NAME, FILE, TETRAD, TetradCode, remote_path
@@ -144,11 +144,16 @@ class Caller:
 
     async def call(self, action: Callable[[Link], Awaitable[Result]], tries: int = TRIES) -> Result:
         """`action`'s result. With several tries it must not matter that it was done already. Raises TetradError."""
-        for buffer_bytes in BUFFERS[:tries]:
+        for number, buffer_bytes in enumerate(BUFFERS[:tries]):
+            self._tell_of_wait(number)
             with contextlib.suppress(*LOST):
                 async with connected(self._port, self._key, self._baud_hz, buffer_bytes) as link:
                     return await action(link)
         raise self._no_answer()
+
+    def _tell_of_wait(self, vain: int) -> None:
+        if vain == 1:
+            console.note(f"no answer yet at {self._port}; trying again")
 
     async def push(self, name: str, data: bytes, tell: Callable[[int], None]) -> None:
         """Sends a preset, going on where it was cut. `tell` is given the bytes that are there now, as steps.
@@ -159,6 +164,7 @@ class Caller:
         restarts = 1  # where the box finds the part that it had damaged, or the line was somebody else's in between
         while vain < MOST_TRIES_IN_VAIN:
             before = there
+            self._tell_of_wait(vain)
             buffer_bytes = BUFFERS[min(losses, len(BUFFERS) - 1)]
             try:
                 async with connected(self._port, self._key, self._baud_hz, buffer_bytes) as link:

@@ -1,6 +1,7 @@
 """The box's end of the serial line: an SMP server on each of its ports."""
 
 import asyncio
+import errno
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -41,7 +42,9 @@ class SerialServer:
             try:
                 line = Line(port, baud_hz)
             except (OSError, ValueError, serial.SerialException) as error:
-                if str(error) != told:
+                if str(error) != told and isinstance(error, OSError) and error.errno == errno.ENOENT:
+                    log.info("%s is not there, and is waited for", port)
+                elif str(error) != told:
                     log.warning("%s cannot be opened, and is waited for: %s", port, error)
                 told = str(error)
                 await asyncio.sleep(RETRY_S)

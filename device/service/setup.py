@@ -61,7 +61,7 @@ def place(root: Path) -> None:
     if not (root / SETTINGS).exists():
         files.make_folder((root / SETTINGS).parent)
         with files.atomic(root / SETTINGS) as out:
-            out.write(settings.default_file().encode())
+            out.write(settings.as_file(settings.Settings()).encode())
         (root / SETTINGS).chmod(0o644)
 
 
@@ -74,7 +74,7 @@ def unplace(root: Path) -> None:
     if (root / LINK).is_symlink() and os.readlink(root / LINK) == COMMAND:
         (root / LINK).unlink()
     with contextlib.suppress(TetradError):  # there is none
-        if files.read_whole(root / SETTINGS, settings.MOST_BYTES) == settings.default_file().encode():
+        if files.read_whole(root / SETTINGS, settings.MOST_BYTES) == settings.as_file(settings.Settings()).encode():
             (root / SETTINGS).unlink()
 
 

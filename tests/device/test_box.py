@@ -1,13 +1,17 @@
 """The whole daemon, as a maker starts it: keyboards, panel, serial line and power, but for a sound card."""
 
+import io
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -326,3 +330,78 @@ def test_the_settings_are_printed():
     done = run("--print-settings")
     assert done.returncode == 0
     assert "[decoding]" in done.stdout
+
+
+def until(happens: Callable[[], object]) -> None:
+    latest_s = time.monotonic() + 30
+    while not happens():
+        assert time.monotonic() < latest_s
+        time.sleep(0.02)
+
+
+def with_setting(data: bytes, name: str) -> bytes:
+    """A preset's file with one more setting of its sound."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {member: archive.read(member) for member in archive.namelist()}
+    head = json.loads(members["preset.json"])
+    head["synth"][name] = 1
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for member, content in (members | {"preset.json": json.dumps(head).encode()}).items():
+            archive.writestr(member, content)
+    return made.getvalue()
+
+
+def test_a_decoder_that_cannot_be_started_again_costs_no_sound(folder):
+    """As where there are no file descriptors, or there is no memory, for another process."""
+    with RunningBox(folder) as box:
+        box.plays()
+        allowed = resource.prlimit(box.process.pid, resource.RLIMIT_NOFILE)
+        used = max(int(number) for number in os.listdir(f"/proc/{box.process.pid}/fd")) + 1
+        resource.prlimit(box.process.pid, resource.RLIMIT_NOFILE, (used, allowed[1]))
+        os.kill(box.children()[0], signal.SIGKILL)
+        until(lambda: "no process can be started" in box.said())
+        resource.prlimit(box.process.pid, resource.RLIMIT_NOFILE, allowed)
+        assert box.stop() == 0
+
+
+def test_a_preset_with_a_setting_that_means_something_to_python_ends_no_box(folder):
+    with RunningBox(folder) as box:
+        box.plays()
+        (folder / "presets" / "evil.tetrad").write_bytes(with_setting(small_preset(1), "self"))
+        box.wire.upload("other", small_preset(2))
+        box.until(lambda status: "there is no setting 'self'" in box.said())
+        assert box.stop() == 0
+
+
+def test_two_boxes_do_not_share_a_folder(folder):
+    with RunningBox(folder) as box:
+        box.plays()
+        second = run("--audio", "null", "--panel-fake", "--state", folder)
+        assert second.returncode == 1
+        assert second.stderr == f"tetrad: {folder} is another box's, which runs: end that one, or name another folder\n"
+
+
+@pytest.mark.parametrize("key", [None, ""])
+def test_without_its_pairing_key_it_does_not_begin(folder, tmp_path, key):
+    if key is not None:
+        (tmp_path / "key").write_text(key)
+    (tmp_path / "s.toml").write_text(f'[serial]\npairing_key_file = "{tmp_path / "key"}"\n')
+    ended = run("--audio", "null", "--panel-fake", "--state", folder, "--settings", tmp_path / "s.toml")
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1
+    assert "[serial] pairing_key_file" in ended.stderr
+
+
+def test_what_the_player_does_while_a_preset_is_saved_stays(folder, tmp_path):
+    """On a disk that takes its time."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, time\nsync = os.fsync\nos.fsync = lambda number: (time.sleep(1.5), sync(number))\n")
+    names = Store(folder).names()
+    with RunningBox(folder, *script(folder, "3 corner2 press"), PYTHONPATH=str(tmp_path)) as box:
+        until(lambda: list((folder / "presets").glob(".*")))  # it is being written
+        box.midi(PROGRAM, 3)
+        chosen = box.until(lambda status: status["preset"] == names[3])["preset"]
+        until(lambda: list((folder / "presets").glob("*.tetrad")))
+        time.sleep(1)
+        assert box.status()["preset"] == chosen

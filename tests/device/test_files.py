@@ -88,3 +88,11 @@ def test_a_device_or_a_pipe_is_not_replaced(tmp_path):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(TetradError, match=r"make the folder .*nowhere"), files.atomic(tmp_path / "nowhere" / "a"):
         pass
+
+
+def test_a_folder_is_locked_until_it_is_let_go(tmp_path):
+    held = files.lock_folder(tmp_path, "box")
+    with pytest.raises(TetradError, match="is another box's, which runs"):
+        files.lock_folder(tmp_path, "box")
+    os.close(held)
+    os.close(files.lock_folder(tmp_path, "box"))

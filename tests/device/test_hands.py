@@ -185,3 +185,24 @@ def test_buttons(box, hands, button, long, done, said):
     ("lfo_pitch_cents", 12.0, "LFO pitch 12 cents"), ("lfo_wheel", None, "LFO wheel")])
 def test_settings_in_words(name, value, text):
     assert words(name, value) == text
+
+
+def test_the_volume_is_where_its_knob_is_at_once(box):
+    hands = Hands(box, Settings())
+    box.settings["volume"] = 1.0
+    hands.placed()
+    hands.take([KnobMoved("volume", 0.2)], 0.0)
+    assert box.settings["volume"] == pytest.approx(0.2)
+
+
+def test_where_the_blend_was_restored_its_knobs_say_which_way_it_is(box):
+    hands = Hands(box, Settings())
+    hands.take([KnobMoved("x", 0.9)], 0.0)
+    assert box.at[0] == 0.9  # a new box is where its knobs are
+    box.at = (0.2, 0.5)
+    hands.moved_elsewhere()
+    hands.take([KnobMoved("x", 0.8)], 1.0)
+    assert box.at == (0.2, 0.5)
+    assert hands.message(1.0) == "Blend x <"
+    hands.take([KnobMoved("x", 0.1)], 2.0)
+    assert box.at[0] == 0.1

@@ -163,3 +163,19 @@ def test_arrivals_in_any_order_are_no_error():
     for time_s in rng.uniform(0, 4, 2_000):
         clock.take(round(time_s * 1e9), TICK)
         assert clock.bpm is None or 20 <= clock.bpm <= 300
+
+
+@pytest.mark.parametrize("start", [(), (START,), (CONTINUE,)])
+@pytest.mark.parametrize("first_s", [0.0022, 0.01])
+def test_ticks_that_were_held_up_and_come_at_once_are_no_error(start, first_s):
+    """After a tempo so slow that all of them lie within half a period of it."""
+    clock, now_s = Clock(), 0.0
+    for _ in range(30):
+        now_s += 0.8
+        clock.take(round(now_s * 1e9), TICK)
+    for status in start:
+        clock.take(round(now_s * 1e9), status)
+    for n in range(600):
+        now_s += first_s if n < 26 else 60 / 150 / 24
+        clock.take(round(now_s * 1e9), TICK)
+    assert clock.bpm == pytest.approx(150, abs=0.5)

@@ -366,4 +366,4 @@ def test_a_port_that_is_not_there_is_told_once(tmp_path, monkeypatch, caplog):
 
     with pytest.raises(TimeoutError):
         asyncio.run(serve())
-    assert caplog.text.count("ttyNone cannot be opened") == 1
+    assert caplog.text.count("ttyNone is not there") == 1

@@ -75,13 +75,13 @@ def test_removing_gives_back_what_was_edited_and_leaves_presets(tmp_path):
 def test_settings_that_were_changed_are_neither_overwritten_nor_removed(tmp_path):
     step("place", tmp_path)
     path = tmp_path / setup.SETTINGS
-    assert path.read_text() == settings.default_file()
+    assert path.read_text() == settings.as_file(settings.Settings())
     assert path.stat().st_mode & 0o777 == 0o644
     path.write_text("[audio]\nperiods = 2\n")
     step("place", tmp_path)
     step("unplace", tmp_path)
     assert path.read_text() == "[audio]\nperiods = 2\n"
-    path.write_text(settings.default_file())
+    path.write_text(settings.as_file(settings.Settings()))
     step("unplace", tmp_path)
     assert not path.exists()
 

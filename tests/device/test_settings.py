@@ -45,7 +45,7 @@ period_frames = 64
 din = "/dev/ttyAMA0"
 thru = true
 [serial]
-ports = ["/dev/ttyGS0", "/dev/ttyAMA0"]
+ports = ["/dev/ttyGS0", "/dev/ttyUSB0"]
 [decoding]
 workers = 3
 [panel]
@@ -58,19 +58,29 @@ decay = ""
     assert found == Settings(
         dataclasses.replace(first.audio, device="hw:CARD=sndrpihifiberry", period_frames=64),
         dataclasses.replace(first.midi, din="/dev/ttyAMA0", thru=True),
-        dataclasses.replace(first.serial, ports=("/dev/ttyGS0", "/dev/ttyAMA0")),
+        dataclasses.replace(first.serial, ports=("/dev/ttyGS0", "/dev/ttyUSB0")),
         dataclasses.replace(first.decoding, workers=3),
         dataclasses.replace(first.panel, takeover="jump"),
         dataclasses.replace(first.knobs, filter="resonance", decay=""))
 
 
 def test_the_default_file_says_what_holds_without_it(tmp_path):
-    assert reading(tmp_path, settings.default_file()) == Settings()
+    assert reading(tmp_path, settings.as_file(Settings())) == Settings()
     bare = "\n".join(line[1:] if line.startswith("#") and line[1] != " " else line
-                     for line in settings.default_file().splitlines())
+                     for line in settings.as_file(Settings()).splitlines())
     assert reading(tmp_path, bare) == Settings()
     told = tomllib.loads(bare)
     assert [(section, key) for section, keys in told.items() for key in keys] == [(s, e.name) for s, e in KEYS]
+
+
+def test_a_changed_setting_is_printed_as_it_is(tmp_path):
+    changed = Settings(midi=settings.Midi(thru=True), serial=settings.Serial(ports=("/dev/ttyUSB0", "/dev/x")))
+    assert reading(tmp_path, settings.as_file(changed)) == changed
+
+
+def test_a_port_is_for_one_thing(tmp_path):
+    with pytest.raises(TetradError, match=r"/dev/x cannot be both \[midi\] din and among \[serial\] ports"):
+        reading(tmp_path, '[midi]\ndin = "/dev/x"\n[serial]\nports = ["/dev/x"]\n')
 
 
 def test_every_default_is_allowed():

@@ -1,5 +1,6 @@
 import hashlib
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -375,3 +376,18 @@ def test_the_list_is_not_read_from_the_disk_each_time(store, monkeypatch):
     monkeypatch.setattr(module.os, "scandir", lambda *_: pytest.fail("looked up again"))
     assert "a" in store.names()
     assert store.path("a").name == "a.tetrad"
+
+
+def test_what_somebody_else_takes_out_of_the_folder_is_not_there_and_the_folder_is_made_again(store, tmp_path):
+    store.add("one", OLD)
+    store.add("two", NEW)
+    assert "one" in store.names()
+    (tmp_path / "presets" / "one.tetrad").unlink()
+    assert "one" in [name for name, _, _ in store.page(0, 99)[1]]  # nobody has looked
+    with fails(Trouble.MISSING):
+        store.read("one")
+    assert "one" not in store.names()
+    shutil.rmtree(tmp_path / "presets")
+    shutil.rmtree(tmp_path / "uploads")
+    send(store, "three", OLD)
+    assert store.data("three") == OLD

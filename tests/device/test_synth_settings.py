@@ -88,3 +88,9 @@ def test_the_documents_table_is_what_there_is():
         return WORDS[name][int(value)] if name in WORDS else f"{value:g}"
     assert told == {name: tuple(word(name, value) for value in (FIRST.get(name, first), least, most))
                     for name, (first, least, most) in RANGES.items()}
+
+
+@pytest.mark.parametrize("name", ["self", "settings", "value", "__class__", ""])
+def test_names_that_mean_something_to_python_are_refused_as_others(name):
+    with pytest.raises(TetradError, match="it: there is no setting"):
+        read_synth({name: 1}, "it")
