@@ -550,5 +550,5 @@ def test_info_tells_of_each_corner_its_vibrato_and_whether_it_is_harmonic(tmp_pa
     assert told["vibrato_cents"] == [0, 20, 0, 0]
     assert told["inharmonic"] == [False, False, False, True]
     lines = shown(tmp_path, capsys, preset).splitlines()
-    assert "vibrato hz: [0.0, 5.0, 0.0, 0.0]" in lines
+    assert "vibrato hz: 0, 5, 0, 0" in lines
     assert "layers: 1" in lines
