@@ -9,6 +9,7 @@ DTYPES = {2: "<i2", 4: "<i4"}
 QUIET = 1e-2  # of the loudest, -40 dB: no note
 WINDOW_S, HOP_S = 0.1, 0.02
 SAME = 0.3  # semitones
+BROKEN = 0.4  # of the longest note: what is shorter is the edge of a break, as where an emulated guest has no time
 STEADY = 5  # windows in a row that have one pitch: a note, not the change between two
 
 
@@ -37,7 +38,17 @@ def keys_heard(audio: np.ndarray, rate_hz: int) -> list[float]:
             notes[-1].append(key)
         else:
             notes.append(steady)
-    return [float(np.median(note)) for note in notes]
+    return merged([note for note in notes if len(note) > BROKEN * max(map(len, notes), default=0)])
+
+
+def merged(notes: list[list[float]]) -> list[float]:
+    """Their keys; what is left between two of the same was a break in one."""
+    keys: list[float] = []
+    for note in notes:
+        key = float(np.median(note))
+        if not keys or abs(keys[-1] - key) >= SAME:
+            keys.append(key)
+    return keys
 
 
 def rms(audio: np.ndarray, rate_hz: int) -> np.ndarray:
