@@ -1,6 +1,7 @@
 # make demo: the shipped sounds through the engine. make test: everything CI checks. make test-full: what takes longer.
 PYTHON ?= python3
-SYSTEM_PACKAGES = clang fluid-soundfont-gm gcc jackd2 libasound2-dev libasound2-plugins libfluidsynth3 shellcheck systemd
+SYSTEM_PACKAGES = clang fluid-soundfont-gm gcc graphviz jackd2 libasound2-dev libasound2-plugins libfluidsynth3 \
+  libgl1 libxrender1 shellcheck systemd
 .NOTPARALLEL:
 .PHONY: demo test test-full test-rig test-jax lint test-system factory clean install-pi uninstall-pi deb
 
@@ -58,7 +59,7 @@ REFERENCE = magenta==2.1.4 tf_slim==1.1.0
 .venv-test/installed: pyproject.toml $(wildcard device/engine/*.[ch] train/sampling/*.[ch])
 	$(CAN_BUILD)
 	$(PYTHON) -m venv .venv-test
-	.venv-test/bin/pip install -q -e '.[train,dev]'
+	.venv-test/bin/pip install -q -e '.[train,dev,enclosure]'
 	.venv-test/bin/pip install -q --no-deps --upgrade --target .venv-test/reference $(REFERENCE)
 	touch $@
 

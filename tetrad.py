@@ -42,6 +42,7 @@ COMMANDS = {
     "rename": ("device.serial_line.client:rename_command", "gives a preset of a box another name"),
     "remove": ("device.serial_line.client:remove_command", "removes a preset of a box"),
     "status": ("device.serial_line.client:status_command", "how a box is doing"),
+    "enclosure": ("enclosure.command:enclosure_command", "case, wiring and parts of the box, as files to make it from"),
     "demo": ("device.demo:demo_command", "a short piece, as sound and picture"),
     "bench decode": ("device.decoder:bench_command", "how many times real time decoding runs"),
     "bench bake": ("device.bench_bake:bench_command", "how long a full pad takes to bake"),
@@ -63,7 +64,8 @@ def usage() -> str:
 
 # Packages that only an extra installs.
 EXTRAS = {"matplotlib": "picture", "distributed": "jobs",
-          **dict.fromkeys(("RPi", "luma", "smbus2", "spidev"), "pi"), **dict.fromkeys(
+          **dict.fromkeys(("RPi", "luma", "smbus2", "spidev"), "pi"),
+          **dict.fromkeys(("build123d", "pyvista", "wireviz"), "enclosure"), **dict.fromkeys(
     ("PIL", "fluidsynth", "google", "google_crc32c", "h5py", "keras", "librosa", "sklearn", "tensorflow"), "train")}
 
 

@@ -82,13 +82,13 @@ def _pins(*rows: tuple[str, int, str] | tuple[str, int, str, int]) -> tuple[Pin,
 
 def _pot(name: str) -> Part:
     """10 kOhm, linear: 0.33 mA from 3.3 V; at most 2.5 kOhm stand before the MCP3008, which samples that well."""
-    return Part(f"pot_{name}", "potentiometer 10 kOhm linear", "PTV09A-4025F-B103", "Bourns PTV09", 3.3, (0, 20), 0.33,
+    return Part(f"pot_{name}", "potentiometer 10 kOhm linear", "RD901F-40-15F-B10K-00DL1", "Alpha RD901F-40", 3.3, (0, 20), 0.33,
                 0.42, "", _pins(("end", 1, "GND"), ("wiper", 2, f"KNOB_{name.upper()}"), ("end", 3, "3V3")))
 
 
 def _encoder(number: int, a: tuple[str, int], b: tuple[str, int], push: tuple[str, int]) -> Part:
     """24 detents and 24 pulses a turn, contacts to ground; the Pi pulls up with 50 kOhm. Clockwise A closes first."""
-    return Part(f"encoder{number}", "rotary encoder with push switch", "PEC11R-4215F-S0024", "Bourns PEC11R", 0,
+    return Part(f"encoder{number}", "rotary encoder with push switch", "PEC11R-4220F-S0024", "Bourns PEC11R", 0,
                 (0, 5), 0.2, 0.3, "GPIO", _pins(("A", 1, *a), ("C", 2, "GND"), ("B", 3, *b), ("D", 4, *push),
                                                 ("E", 5, "GND")))
 
@@ -133,14 +133,16 @@ PARTS = (
     _capacitor("dac_flying", "2.2 uF", "GRM21BR71C225KA12L", "DAC_CAPP", "DAC_CAPM"),
     _capacitor("dac_negative", "2.2 uF", "GRM21BR71C225KA12L", "DAC_VNEG", "GND"),
     _capacitor("dac_core", "100 nF", "GRM188R71C104KA01D", "DAC_LDOO", "GND"),
-    _capacitor("dac_decoupling", "100 nF", "GRM188R71C104KA01D", "3V3", "GND"),
+    *(_capacitor(f"dac_{supply}_decoupling", "100 nF", "GRM188R71C104KA01D", "3V3", "GND")
+      for supply in ("analogue", "digital", "pump")),  # each beside its pin
+    _capacitor("dac_bulk", "10 uF", "GRM21BR61C106KE15L", "3V3", "GND"),
     _resistor("line_left_series", "470 Ohm", "MFR-25FBF52-470R", ("DAC_LEFT",), "LINE_LEFT"),
     _resistor("line_right_series", "470 Ohm", "MFR-25FBF52-470R", ("DAC_RIGHT",), "LINE_RIGHT"),
     _capacitor("line_left_filter", "2.2 nF", "GRM1885C1H222JA01D", "LINE_LEFT", "GND"),
     _capacitor("line_right_filter", "2.2 nF", "GRM1885C1H222JA01D", "LINE_RIGHT", "GND"),
-    Part("line_out", "stereo jack 3.5 mm", "SJ1-3523N", "CUI SJ1-352XN", 0, (0, 12), 0, 0, "", _pins(
+    Part("line_out", "stereo jack 3.5 mm, with nut", "PJ-392", "PJ-392", 0, (0, 12), 0, 0, "", _pins(
         ("sleeve", 1, "GND"), ("tip", 2, "LINE_LEFT"), ("ring", 3, "LINE_RIGHT"))),
-    Part("midi_in", "DIN socket, 5 pins", "SDS-50J", "CUI SDS-J", 0, (0, 100), 0, 0, "", _pins(
+    Part("midi_in", "DIN socket, 5 pins, with flange", "SD-50SN", "CUI SD-SN", 0, (0, 100), 0, 0, "", _pins(
         ("4", 4, "MIDI_SOURCE"), ("5", 5, "MIDI_SINK"))),
     _resistor("midi_series", "220 Ohm", "MFR-25FBF52-220R", ("MIDI_SOURCE",), "MIDI_ANODE"),
     Part("midi_diode", "diode against reversed cables", "1N4148", "onsemi 1N914", 0, (0, 100), 0, 0, "", _pins(
@@ -152,14 +154,15 @@ PARTS = (
     # As MIDI's specification of 2014 has it for 3.3 V. 220 Ohm of the receiver's behind it: 5 mA.
     _resistor("midi_out_source", "33 Ohm", "MFR-25FBF52-33R", ("3V3",), "MIDI_OUT_SOURCE"),
     _resistor("midi_out_sink", "10 Ohm", "MFR-25FBF52-10R", ("GPIO14", 8), "MIDI_OUT_SINK", "UART0"),
-    Part("midi_out", "DIN socket, 5 pins", "SDS-50J", "CUI SDS-J", 0, (0, 100), 0, 0, "", _pins(
+    Part("midi_out", "DIN socket, 5 pins, with flange", "SD-50SN", "CUI SD-SN", 0, (0, 100), 0, 0, "", _pins(
         ("2", 2, "GND"), ("4", 4, "MIDI_OUT_SOURCE"), ("5", 5, "MIDI_OUT_SINK"))),
+    _capacitor("midi_decoupling", "100 nF", "GRM188R71C104KA01D", "3V3", "GND"),
     _resistor("midi_pull_up", "1 kOhm", "MFR-25FBF52-1K", ("GPIO15",), "3V3"),
     # 2.5 mA: (3.3 V - 2.1 V) / 470 Ohm. GPIO 26 is pulled down from reset on, so the lamp is dark until it is driven.
     _resistor("led_series", "470 Ohm", "MFR-25FBF52-470R", ("GPIO26", 37), "LED"),
     Part("led", "lamp, green, 5 mm", "WP7113GD", "Kingbright WP7113GD", 2.1, (1.8, 2.5), 2.5, 3.2, "GPIO", _pins(
         ("anode", 1, "LED"), ("cathode", 2, "GND"))),
-    Part("shutdown", "push button, 6 x 6 mm", "B3F-1000", "Omron B3F", 0, (0, 24), 0.1, 0.1, "GPIO", _pins(
+    Part("shutdown", "push button, with nut", "PBS-110", "PBS-110", 0, (0, 24), 0.1, 0.1, "GPIO", _pins(
         ("1", 1, "GPIO4", 7), ("2", 3, "GND", 9))),
 )
 

@@ -1,0 +1,1 @@
+"""The box as a thing: case, wiring, carrier board, parts to buy."""
