@@ -48,7 +48,6 @@ from device.box.thru import Thru, open_din
 from device.errors import TetradError
 from device.model_file import FACTORY_DECODER, MAX_MODEL_BYTES, model_id
 from device.panel.events import Ended, Light, Panel
-from device.panel.parts import DIN_PORT, is_raspberry_pi
 from device.panel.view import View
 from device.preset import CORNERS, FACTORY_PRESET, Preset
 from device.service.power import power_off
@@ -288,9 +287,7 @@ class Box:
                 group.create_task(served.serve(port, serial.baud_hz))
 
     def _open_din(self) -> Any:
-        port = self._settings.midi.din
-        if port == "auto":
-            port = DIN_PORT if is_raspberry_pi() and DIN_PORT not in self._settings.serial.ports else ""
+        port = self._settings.din_port()
         if not port:
             return None
         try:

@@ -27,10 +27,21 @@ def box_command(parser: ArgumentParser) -> Callable[[Namespace], None]:
     parser.add_argument("--print-settings", action="store_true",
                         help="check the settings, print a file of them all, and end")
 
+    parser.add_argument("--self-test", action="store_true", help="check every part, a line each, and end")
+    parser.add_argument("--quick", action="store_true", help="with --self-test: only what needs no hands")
+    parser.add_argument("--json", action="store_true", help="with --self-test: print one line of JSON")
+
     def run(args: Namespace) -> None:
+        if (args.quick or args.json) and not args.self_test:
+            parser.error("--quick and --json go with --self-test")
         chosen = settings.read(args.settings).override(args.audio, args.serial)
         if args.print_settings:
             sys.stdout.write(settings.as_file(chosen))
+            return
+        if args.self_test:
+            from device.box import self_test
+
+            self_test.run(chosen, args.state, args.panel_fake, quick=args.quick, as_json=args.json)
             return
         start_logging()
         panel = open_panel(chosen.panel.kind, args.panel_fake)
@@ -47,9 +58,14 @@ def state_folder() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "tetrad"
 
 
+def is_faked(kind: str, script: Path | None) -> bool:
+    """Whether the panel is not the Pi's own."""
+    return script is not None or kind == "none" or (kind == "auto" and not is_raspberry_pi())
+
+
 def open_panel(kind: str, script: Path | None) -> Panel:
     """Raises TetradError where a fake's script cannot be understood."""
-    if script is not None or kind == "none" or (kind == "auto" and not is_raspberry_pi()):
+    if is_faked(kind, script):
         from device.panel.fake import FakePanel
 
         return FakePanel(None if script in (None, SCRIPTLESS) else script)

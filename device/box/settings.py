@@ -161,6 +161,12 @@ class Settings:
     panel: Panel = Panel()
     knobs: Knobs = Knobs()
 
+    def din_port(self) -> str:
+        """The path of the UART that [midi] din is; empty where there is none."""
+        if self.midi.din != "auto":
+            return self.midi.din
+        return parts.DIN_PORT if parts.is_raspberry_pi() and parts.DIN_PORT not in self.serial.ports else ""
+
     def override(self, audio: str | None = None, serial: Sequence[str] | None = None) -> "Settings":
         """With what the command line says of [audio] device and [serial] ports. Raises TetradError as `read`."""
         given: dict[str, dict[str, object]] = {}

@@ -65,6 +65,9 @@ class Panel(Protocol):
     def light(self, state: Light) -> None:
         """Has the lamp show `state`."""
 
+    def shows(self) -> bool:
+        """Whether the display has taken a picture."""
+
     def problems(self) -> list[str]:
         """The parts that do not answer now, a line each; the others work."""
 

@@ -39,12 +39,13 @@ class FakePanel:
     Raises TetradError where the script cannot be understood.
     """
 
-    def __init__(self, script: Path | None = None, clock: Callable[[], float] = time.monotonic, seed: int = 0) -> None:
+    def __init__(self, script: Path | None = None, clock: Callable[[], float] = time.monotonic, seed: int = 0,
+                 controls: Controls | None = None) -> None:
         actions = read_script(script) if script else []
         self._clock = clock
         self._started_s: float | None = None
         self._random = random.Random(seed)
-        self._controls = Controls()
+        self._controls = controls or Controls()
         self._knobs = {name: Pot(found) for name in KNOBS if (found := _of(actions, name))}
         self._read_s = 0.0  # when the knobs are read next
         self._changes = merge(*_changes(actions))
@@ -81,6 +82,9 @@ class FakePanel:
 
     def light(self, state: Light) -> None:
         self.lamp = state
+
+    def shows(self) -> bool:
+        return not self.closed
 
     def problems(self) -> list[str]:
         return []

@@ -33,13 +33,13 @@ Part = TypeVar("Part")
 class PiPanel:
     """Knobs, encoders, buttons, lamp and display. What is missing is told by problems() and raises no error."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, controls: Controls | None = None) -> None:
         self._clock = clock
         self._problems: list[str] = []
         self._adc = self._try(Adc)
         self._pins = self._try(lambda: Pins(clock))
         self._oled = Oled()
-        self._controls = Controls()
+        self._controls = controls or Controls()
         self._readings: deque[tuple[int, ...]] = deque(maxlen=MOST_READINGS)
         self._silent = 0
         self._light = Light.OFF
@@ -71,6 +71,9 @@ class PiPanel:
 
     def light(self, state: Light) -> None:
         self._light = state
+
+    def shows(self) -> bool:
+        return self._oled.shown
 
     def problems(self) -> list[str]:
         lines = self._problems + (self._pins.problems if self._pins else [])

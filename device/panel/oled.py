@@ -43,11 +43,12 @@ def connect() -> Any:
 class Oled:
     """Shows views, the newest at most FRAME_S after the one before. A display that goes is sought again and again.
 
-    `problem` says in one line why there is none, empty where it answers.
+    `problem` says in one line why there is none, empty where it answers; `shown`: it has taken a picture.
     """
 
     def __init__(self, connect: Callable[[], Any] = connect) -> None:
         self.problem = ""
+        self.shown = False
         self._connect = connect
         self._view = View()
         self._news, self._closing = threading.Event(), threading.Event()
@@ -72,7 +73,7 @@ class Oled:
                 self.problem = f"no display: {error.name} is missing; pip install '.[pi]'"
                 return
             except Exception as error:  # luma's, smbus2's and the kernel's have no class in common
-                self.problem = _problem(error)
+                self.problem, self.shown = _problem(error), False
                 self._closing.wait(RETRY_S)
 
     def _show_all(self, device: Any) -> None:
@@ -87,6 +88,7 @@ class Oled:
             if image.tobytes() != sent:
                 device.display(image)
                 sent = image.tobytes()
+                self.shown = True
             self._closing.wait(FRAME_S)
             self._news.wait()
         with contextlib.suppress(Exception):

@@ -82,8 +82,9 @@ def _pins(*rows: tuple[str, int, str] | tuple[str, int, str, int]) -> tuple[Pin,
 
 def _pot(name: str) -> Part:
     """10 kOhm, linear: 0.33 mA from 3.3 V; at most 2.5 kOhm stand before the MCP3008, which samples that well."""
-    return Part(f"pot_{name}", "potentiometer 10 kOhm linear", "RD901F-40-15F-B10K-00DL1", "Alpha RD901F-40", 3.3, (0, 20), 0.33,
-                0.42, "", _pins(("end", 1, "GND"), ("wiper", 2, f"KNOB_{name.upper()}"), ("end", 3, "3V3")))
+    return Part(f"pot_{name}", "potentiometer 10 kOhm linear", "RD901F-40-15F-B10K-00DL1", "Alpha RD901F-40", 3.3,
+                (0, 20), 0.33, 0.42, "",
+                _pins(("end", 1, "GND"), ("wiper", 2, f"KNOB_{name.upper()}"), ("end", 3, "3V3")))
 
 
 def _encoder(number: int, a: tuple[str, int], b: tuple[str, int], push: tuple[str, int]) -> Part:

@@ -68,7 +68,7 @@ def test_a_preset_that_is_pushed_and_selected_plays(folder):
         box.until(lambda status: status["voices"] == 1)
         assert box.wire.ask("rename", name="mine", to="yours") == {}
         assert box.wire.ask("progress")["preset"] == "yours"
-        before = box.until(lambda status: status["decoded"] > 40)["decoded"]
+        before = box.until(lambda status: status["decoded"] > 200)["decoded"]
         assert box.wire.upload("yours", small_preset(1))["off"] == len(small_preset(1))  # it plays at once
         box.until(lambda status: 0 < status["decoded"] < before)
 

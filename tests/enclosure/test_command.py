@@ -12,7 +12,8 @@ from tetrad import main
 def test_everything_is_written_and_the_pictures_show_something(tmp_path, capsys):
     assert main(["enclosure", "--out", str(tmp_path / "case"), "--board", "pi5", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    files = {path.relative_to(tmp_path / "case").as_posix() for path in (tmp_path / "case").rglob("*") if path.is_file()}
+    case = tmp_path / "case"
+    files = {path.relative_to(case).as_posix() for path in case.rglob("*") if path.is_file()}
     assert told["files"] == len(files)
     assert {"solids/body.stl", "solids/tetrad.step", "laser/panel.dxf", "laser/base.svg", "wiring/tetrad.yml",
             "parts/bom.csv"} <= files
@@ -24,7 +25,7 @@ def test_everything_is_written_and_the_pictures_show_something(tmp_path, capsys)
         assert 0.2 < white < 0.9, path  # the case, on white
         assert len(np.unique(pixels, axis=0)) > 100, path
         edge = np.asarray(Image.open(path).convert("L"))
-        assert min(side.min() for side in (edge[0], edge[-1], edge[:, 0], edge[:, -1])) > 250, path  # none of it is cut off
+        assert min(side.min() for side in (edge[0], edge[-1], edge[:, 0], edge[:, -1])) > 250, path  # all of it
 
 
 @pytest.mark.parametrize(("options", "said"), [
