@@ -26,7 +26,7 @@ from pathlib import Path
 from device.errors import TetradError
 
 CHECKOUT = Path(__file__).parents[2]
-SOURCES = ("device", "quantize", "train", "tetrad.py", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = ("device", "enclosure", "quantize", "train", "tetrad.py", "pyproject.toml", "README.md", "LICENSE")
 PLACE = "opt/tetrad"
 
 COMMAND = """#!/opt/tetrad/bin/python3 -sP
