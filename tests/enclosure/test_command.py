@@ -16,11 +16,11 @@ ROOT = Path(__file__).parents[2]
 
 def test_everything_is_written_and_the_pictures_show_something(tmp_path):
     """In a process of its own: VTK's drawing without a screen ends one that has TensorFlow's libraries in it."""
-    done = subprocess.run([sys.executable, ROOT / "tetrad.py", "enclosure", "--out", tmp_path / "case", "--board", "pi5",
-                           "--json"], capture_output=True, text=True)
+    case = tmp_path / "case"
+    done = subprocess.run([sys.executable, ROOT / "tetrad.py", "enclosure", "--out", case, "--board", "pi5", "--json"],
+                          capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    case = tmp_path / "case"
     files = {path.relative_to(case).as_posix() for path in case.rglob("*") if path.is_file()}
     assert told["files"] == len(files)
     assert {"solids/body.stl", "solids/tetrad.step", "laser/panel.dxf", "laser/base.svg", "wiring/tetrad.yml",
