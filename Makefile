@@ -1,7 +1,7 @@
 # make demo: the shipped sounds through the engine. make test: everything CI checks. make test-full: what takes longer.
 PYTHON ?= python3
 SYSTEM_PACKAGES = clang fluid-soundfont-gm gcc graphviz jackd2 libasound2-dev libasound2-plugins libfluidsynth3 \
-  libgl1 libxrender1 shellcheck systemd
+  libegl1 libgl1 libgl1-mesa-dri libx11-6 shellcheck systemd
 .NOTPARALLEL:
 .PHONY: demo test test-full test-rig test-jax lint test-system factory clean install-pi uninstall-pi deb
 

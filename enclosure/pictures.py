@@ -1,7 +1,11 @@
 """Pictures of the case: assembled, exploded, and its panel from above. Drawn without a screen."""
 
+import os
 import tempfile
 from pathlib import Path
+
+if "DISPLAY" not in os.environ:  # else VTK looks for a screen first, and complains
+    os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
 
 import pyvista as pv
 from build123d import Part, Plane, Pos, export_stl, extrude
