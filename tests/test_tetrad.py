@@ -96,7 +96,7 @@ def test_the_readme_lists_the_presets_that_are_shipped() -> None:
 
 def test_every_stage_is_packaged() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    packages = {".".join(path.parent.relative_to(ROOT).parts) for stage in ("device", "quantize", "train")
+    packages = {".".join(path.parent.relative_to(ROOT).parts) for stage in ("device", "enclosure", "quantize", "train")
                 for path in (ROOT / stage).rglob("__init__.py")}
     assert set(project["tool"]["setuptools"]["packages"]) == packages
     sources = {extension["name"]: extension["sources"] for extension in project["tool"]["setuptools"]["ext-modules"]}
