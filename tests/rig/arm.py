@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from image import MIRROR, ROOT, SUITE, RigError, cache_folder, requirements
+from image import ROOT, SUITE, RigError, cache_folder, mirror, requirements
 
 from device.service import environment
 from device.service.environment import PLACE, RELEASES, SOURCES
@@ -158,7 +158,7 @@ def _make(folder: Path) -> None:
         _say("Debian")
         # A namespace of its own: what debootstrap mounts ends with it.
         _run("unshare", "--mount", "debootstrap", f"--arch={ARCHITECTURE}", "--variant=minbase",
-             f"--include={','.join(PACKAGES)}", SUITE, root, MIRROR)
+             f"--include={','.join(PACKAGES)}", SUITE, root, mirror())
         for package in root.glob("var/cache/apt/archives/*.deb"):
             package.unlink()
         _say("Python packages")

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-MIRROR = "http://deb.debian.org/debian"
 SUITE, PYTHON = "bookworm", "3.11"  # as on Raspberry Pi OS
 KERNEL_SUITE = "trixie-backports"  # bookworm's and trixie's own kernels have no gpio-sim
 PACKAGES = ("systemd-sysv", "udev", "kmod", "busybox-static", "e2fsprogs", "alsa-utils", "python3", "procps")
@@ -131,7 +130,7 @@ def _make(folder: Path) -> None:
         new, root = Path(making) / "image", Path(making) / "root"
         new.mkdir()
         _say("Debian")
-        _run("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, root, MIRROR)
+        _run("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, root, mirror())
         _say("Python packages")
         _install_wheels(root)
         _say("kernel")
@@ -161,7 +160,7 @@ def _install_kernel(root: Path, apt: Path) -> str:
     for folder in ("lists/partial", "cache/archives/partial"):
         (apt / folder).mkdir(parents=True)
     (apt / "sources.list").write_text(
-        f"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {MIRROR} {KERNEL_SUITE} main\n")
+        f"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {mirror()} {KERNEL_SUITE} main\n")
     options = ["-q", "-o", f"Dir::Etc::SourceList={apt}/sources.list", "-o", "Dir::Etc::SourceParts=-", "-o",
                f"Dir::State::Lists={apt}/lists", "-o", f"Dir::Cache={apt}/cache", "-o", "APT::Sandbox::User=root"]
     _run("apt-get", *options, "update")
@@ -224,6 +223,14 @@ def _configure(root: Path) -> None:
 
 def _say(what: str) -> None:
     print(f"rig: {what} …", file=sys.stderr, flush=True)
+
+
+def mirror() -> str:
+    """Debian's, as this machine's apt has it."""
+    told = _run("apt-get", "indextargets", "--format", "$(REPO_URI)", "Identifier: Packages", f"Codename: {SUITE}")
+    if not told.strip():
+        raise RigError(f"apt has no mirror of Debian {SUITE}: name one in /etc/apt/sources.list")
+    return told.split()[0]
 
 
 def _run(*command: str | Path, folder: Path | None = None) -> str:
